@@ -18,7 +18,8 @@ class Rows:
     """Cohort members at one or more moments, N rows, F columns.
 
     X (N, F) float32, NaN = unknown; y (N,) 1 churned, 0 retained; as_of_us (N,) UTC microseconds;
-    user (N,) a stable hash of the user; names (F,) column names.
+    user (N,) a stable hash of the user; names (F,) column names. `embargo_us`: how long after its as_of a row's
+    label is known (gap + horizon). Rows stand in the order (as_of, user), so that fits do not depend on the lake.
     """
 
     X: Matrix
@@ -26,6 +27,7 @@ class Rows:
     as_of_us: NDArray[np.int64]
     user: NDArray[np.uint64]
     names: tuple[str, ...]
+    embargo_us: int = 0
 
     def __len__(self) -> int:
         return len(self.y)
@@ -33,6 +35,18 @@ class Rows:
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
         """The rows at `index`, a mask or positions."""
         return replace(self, X=self.X[index], y=self.y[index], as_of_us=self.as_of_us[index], user=self.user[index])
+
+    def moments(self) -> NDArray[np.int64]:
+        """The distinct moments, oldest first."""
+        return np.unique(self.as_of_us)
+
+    def known_at(self, moment_us: int) -> Rows:
+        """The rows whose label was known at `moment_us`: the ones that a model fitted then may learn from."""
+        return self.take(self.as_of_us + self.embargo_us <= moment_us)
+
+    def at(self, moment_us: int) -> Rows:
+        """The rows of one moment."""
+        return self.take(self.as_of_us == moment_us)
 
     def column(self, name: str) -> Matrix:
         """One column, (N,)."""
