@@ -1,0 +1,136 @@
+"""Cohorts and labels: who is asked about at a moment, and what they did afterwards.
+
+Two rules make every answer honest. Who is eligible is decided by events known at the moment (`occurred_at` and
+`ingested_at` not after it). An outcome counts if it was ingested by `known_until`; a window that reaches past
+`known_until` gives null, never "churned".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.core.errors import LabelWindowError
+from ebbtide.core.windows import to_us
+from ebbtide.events.schema import TIME
+
+Moments = NDArray[np.int64]
+
+
+def cohort_at(events: pl.DataFrame, as_of: datetime, definition: ChurnDefinition) -> pl.DataFrame:
+    """Who is eligible at `as_of`: users with a known eligible event in `(as_of - eligible_days, as_of]`.
+
+    Columns in: user_id, occurred_at, ingested_at, type; any order. Out: user_id, sorted, each once.
+    """
+    labelled = labelled_cohorts(events, [as_of], definition, known_until=as_of)
+    return labelled.select("user_id")
+
+
+def churn_labels(
+    events: pl.DataFrame,
+    cohort: pl.DataFrame,
+    *,
+    as_of: datetime,
+    definition: ChurnDefinition,
+    known_until: datetime,
+) -> pl.DataFrame:
+    """Label each cohort member: did they do nothing of the outcome kind in the outcome window?
+
+    Outcome window: `(as_of + gap, as_of + gap + horizon]`. If it reaches past `known_until`, every label is null.
+    A member without any event is labelled like everybody else.
+
+    Columns in: events as for `cohort_at`, cohort user_id. Out: user_id, churned (bool or null), in cohort order.
+    Raises LabelWindowError if `as_of` is after `known_until`.
+    """
+    at, until = to_us(as_of), to_us(known_until)
+    _check_order(at, until)
+    if at + definition.closing_us > until:
+        return cohort.select("user_id", churned=pl.lit(None, pl.Boolean))
+    occurred = pl.col("occurred_at").dt.epoch("us")
+    inside = (occurred > at + definition.gap_us) & (occurred <= at + definition.closing_us)
+    known = pl.col("ingested_at").dt.epoch("us") <= until
+    active = events.filter(definition.is_outcome() & inside & known)["user_id"].unique()
+    return cohort.select("user_id", churned=~pl.col("user_id").is_in(active.implode()))
+
+
+def labelled_cohorts(
+    events: pl.DataFrame, moments: Sequence[datetime], definition: ChurnDefinition, *, known_until: datetime
+) -> pl.DataFrame:
+    """The cohorts of many moments with their labels, in one pass over the events.
+
+    Columns in: user_id, occurred_at, ingested_at, type; any order. Out: user_id, as_of, churned (bool, or null where
+    the outcome window reaches past `known_until`), sorted by (as_of, user_id); equal moments count once.
+    Equals `cohort_at` and `churn_labels` moment by moment. Memory: users x moments counters.
+
+    Raises LabelWindowError if a moment is after `known_until`.
+    """
+    at = np.unique(np.array([to_us(m) for m in moments], np.int64))
+    until = to_us(known_until)
+    if len(at):
+        _check_order(int(at[-1]), until)
+    relevant = events.filter(definition.is_eligible() | definition.is_outcome())
+    users, code = _encode_users(relevant["user_id"])
+    occurred = relevant["occurred_at"].dt.epoch("us").to_numpy()
+    ingested = relevant["ingested_at"].dt.epoch("us").to_numpy()
+    types = relevant.select(eligible=definition.is_eligible(), outcome=definition.is_outcome())
+    size = (len(users), len(at))
+
+    first, end = _eligible_span(occurred, ingested, at, definition)
+    eligible = _covered(code, first, end, types["eligible"].to_numpy(), size)
+    first, end = _outcome_span(occurred, at, definition)
+    active = _covered(code, first, end, types["outcome"].to_numpy() & (ingested <= until), size)
+
+    moment, user = np.nonzero(eligible.T)
+    churned = pl.Series("churned", ~active[user, moment])
+    closed = pl.Series(at[moment] + definition.closing_us <= until)
+    return pl.DataFrame(
+        {"user_id": users.gather(user), "as_of": pl.Series(at[moment]).cast(TIME), "churned": churned}
+    ).with_columns(churned=pl.when(closed).then("churned"))
+
+
+def _encode_users(user_ids: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
+    """Distinct ids in ascending order, and the position of each row's id among them."""
+    if user_ids.is_sorted():
+        return user_ids.unique(maintain_order=True), user_ids.rle_id().cast(pl.Int64).to_numpy()
+    users = user_ids.unique().sort()
+    place = pl.DataFrame({"user_id": users, "place": np.arange(len(users))})
+    placed = user_ids.to_frame("user_id").join(place, on="user_id", how="left", maintain_order="left")
+    return users, placed["place"].to_numpy()
+
+
+def _eligible_span(occurred: Moments, ingested: Moments, at: Moments, d: ChurnDefinition) -> tuple[Moments, Moments]:
+    """Positions [first, end) of the moments at which each event is known and inside the eligibility window."""
+    first = np.searchsorted(at, np.maximum(occurred, ingested), side="left")
+    return first, np.searchsorted(at, occurred + d.eligible_us, side="left")
+
+
+def _outcome_span(occurred: Moments, at: Moments, d: ChurnDefinition) -> tuple[Moments, Moments]:
+    """Positions [first, end) of the moments in whose outcome window each event lies."""
+    first = np.searchsorted(at, occurred - d.closing_us, side="left")
+    return first, np.searchsorted(at, occurred - d.gap_us, side="left")
+
+
+def _covered(
+    code: Moments, first: Moments, end: Moments, use: NDArray[np.bool_], size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """(users, moments): does any used event of the user span the moment? Spans open with +1 and close with -1."""
+    users, moments = size
+    use = use & (first < end)
+    base = code[use] * (moments + 1)
+    cells = users * (moments + 1)
+    steps = np.bincount(base + first[use], minlength=cells) - np.bincount(base + end[use], minlength=cells)
+    return np.cumsum(steps.reshape(users, moments + 1), axis=1)[:, :moments] > 0
+
+
+def _check_order(as_of: int, known_until: int) -> None:
+    if as_of > known_until:
+        raise LabelWindowError(
+            "a moment is after the end of what is known: labels need as_of <= known_until; "
+            "choose an earlier as_of or ingest newer events",
+            "时点晚于已知数据的终点：标签要求 as_of <= known_until；请选择更早的 as_of 或导入更新的事件",
+        )
