@@ -1,0 +1,24 @@
+"""The families of features: what kind of evidence a column is. Reasons are merged by family."""
+
+from __future__ import annotations
+
+from ebbtide.core.language import Text
+
+FAMILIES: dict[str, Text] = {
+    "rhythm": Text("buying rhythm", "购买节奏"),
+    "activity": Text("level of activity", "活跃程度"),
+    "browsing": Text("browsing", "浏览行为"),
+    "search": Text("searching", "搜索行为"),
+    "cart": Text("shopping cart", "购物车"),
+    "checkout": Text("checkout", "结算"),
+    "price": Text("prices and discounts", "价格与折扣"),
+    "value": Text("money spent", "消费金额"),
+    "delivery": Text("deliveries", "配送"),
+    "service": Text("service and satisfaction", "服务与满意度"),
+    "variety": Text("variety of purchases", "购买的多样性"),
+    "campaigns": Text("response to campaigns", "营销活动响应"),
+    "channels": Text("channels and devices", "渠道与设备"),
+    "tenure": Text("time as a customer", "客户年限"),
+    "calendar": Text("time of the year", "时令"),
+    "expected": Text("expected orders", "预期订单"),
+}
