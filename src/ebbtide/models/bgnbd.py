@@ -324,4 +324,4 @@ def _distinct(x: Vector, t_x: Vector, age: Vector, weights: Vector) -> tuple[NDA
     width = np.int64(span)
     key = (x.astype(np.int64) * width + t_x.astype(np.int64)) * width + age.astype(np.int64)
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
-    return first, np.bincount(group, weights)
+    return first, np.asarray(np.bincount(group, weights), np.float64)
