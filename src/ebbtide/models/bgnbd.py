@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,6 +26,7 @@ from ebbtide.core.language import Text
 from ebbtide.models import bgnbd_kernels as kernels
 from ebbtide.models.base import Matrix, Rows, Vector
 from ebbtide.models.newton import Evaluation, Optimum, maximise
+from ebbtide.models.shapley import shapley_few
 
 _PARAMETERS = ("r", "alpha", "a", "b")
 _STARTS = ((1.0, 1.0, 1.0, 2.0), (0.25, 0.25, 0.5, 2.0), (3.0, 1.0, 0.1, 0.5))
@@ -183,15 +183,10 @@ class BgNbdModel:
 
     def contributions(self, X: Matrix) -> Vector:
         """Exact Shapley terms, (N, F + 1); zero for every column but the three."""
-        filled = self._filled(X)
-        values = {own: self._margin(np.where(own, filled, self.reference)) for own in product((False, True), repeat=3)}
+        shares, base = shapley_few(self._margin, self._filled(X), self.reference)
         out = np.zeros((len(X), X.shape[1] + 1))
-        for player, position in enumerate(self.positions):
-            for own, value in values.items():
-                others = sum(own) - own[player]
-                weight = (1 / 3, 1 / 6, 1 / 3)[others]
-                out[:, position] += weight * value if own[player] else -weight * value
-        out[:, -1] = values[(False, False, False)]
+        out[:, self.positions] = shares
+        out[:, -1] = base
         return out
 
     def save(self, folder: Path) -> None:
@@ -240,29 +235,10 @@ def _positions(names: tuple[str, ...]) -> tuple[int, ...]:
 def _result(best: Optimum, sample: _Sample) -> BgNbd:
     value, _, hessian = sample.evaluate(best.point)
     r, alpha, a, b = (float(v) for v in np.exp(best.point))
-    errors = np.exp(best.point) * _spread(hessian, best.on_wall)
-    return BgNbd(r, alpha, a, b, value, tuple(errors.tolist()), sample.users, best.converged, _message(best))
-
-
-def _spread(hessian: Vector, on_wall: NDArray[np.bool_]) -> Vector:
-    """Standard errors of the log-parameters from the observed information; NaN for those on a wall."""
-    out, free = np.full(4, np.nan), ~on_wall
-    information = -hessian[np.ix_(free, free)]
-    if free.any() and np.linalg.eigvalsh(information)[0] > 0:
-        out[free] = np.sqrt(np.diag(np.linalg.inv(information)))
-    return out
-
-
-def _message(best: Optimum) -> Text:
-    if not best.converged:
-        return Text(f"stopped after {best.steps} steps without a maximum", f"{best.steps} 步后停止，未达到最大值")
-    if best.on_wall.any():
-        names = ", ".join(n for n, wall in zip(_PARAMETERS, best.on_wall, strict=True) if wall)
-        return Text(
-            f"the likelihood keeps rising as {names} runs to its limit: these users do not tell it apart",
-            f"{names} 趋向极限时似然仍在上升：这些用户的数据无法确定它",
-        )
-    return Text("a maximum inside the range", "在范围内找到最大值")
+    errors = np.exp(best.point) * best.spread(hessian)
+    return BgNbd(
+        r, alpha, a, b, value, tuple(errors.tolist()), sample.users, best.converged, best.describe(_PARAMETERS)
+    )
 
 
 @dataclass(frozen=True)

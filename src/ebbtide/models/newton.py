@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.core.language import Text
 from ebbtide.models.base import Vector
 
 Evaluation = tuple[float, Vector, Vector]
@@ -32,6 +33,28 @@ class Optimum:
     on_wall: NDArray[np.bool_]
     converged: bool
     steps: int
+
+    def spread(self, hessian: Vector) -> Vector:
+        """Standard errors (K,) from a log-likelihood's Hessian; NaN for parameters on a wall or without a peak."""
+        out, free = np.full(len(self.point), np.nan), ~self.on_wall
+        information = -hessian[np.ix_(free, free)]
+        if free.any() and np.linalg.eigvalsh(information)[0] > 0:
+            out[free] = np.sqrt(np.diag(np.linalg.inv(information)))
+        return out
+
+    def describe(self, names: tuple[str, ...]) -> Text:
+        """How the search ended, in words; `names` (K,)."""
+        if not self.converged:
+            return Text("stopped after {steps} steps without a maximum", "{steps} 步后停止，未达到最大值").format(
+                steps=self.steps
+            )
+        held = ", ".join(n for n, wall in zip(names, self.on_wall, strict=True) if wall)
+        if held:
+            return Text(
+                "the likelihood keeps rising as {names} runs to its limit: these users do not tell it apart",
+                "{names} 趋向极限时似然仍在上升：这些用户的数据无法确定它",
+            ).format(names=held)
+        return Text("a maximum inside the range", "在范围内找到最大值")
 
 
 def maximise(function: Callable[[Vector], Evaluation], start: Vector, lower: Vector, upper: Vector) -> Optimum:
