@@ -1,0 +1,134 @@
+"""The command `ebbtide`: the list of commands, and the one place where errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import typer
+
+from ebbtide.cli.command import Group, LazyCommand
+from ebbtide.cli.flags import Flags, peek_flags
+from ebbtide.cli.usage import usage_error
+from ebbtide.core.config import load_config
+from ebbtide.core.errors import DefectError, EbbtideError
+from ebbtide.core.language import Language, Text
+
+ABOUT = Text(
+    "Ebbtide reads a shop's event logs and tells who is drifting away, why, and how sure it is.",
+    "Ebbtide 读取店铺的事件日志，告诉您谁正在流失、原因何在、把握有多大。",
+)
+COMMANDS: tuple[tuple[str, Text], ...] = (
+    ("init", Text("look at files, guess the mapping, write ebbtide.toml", "查看文件，推测映射，写出 ebbtide.toml")),
+    (
+        "ingest",
+        Text("read the raw files into the lake; bad rows go to quarantine", "将原始文件读入数据湖；坏行进入隔离区"),
+    ),
+    (
+        "check",
+        Text("data quality, the churn question in words, is there enough data", "数据质量、流失定义、数据是否足够"),
+    ),
+    ("train", Text("fit, calibrate and honestly test a model", "训练、校准并如实检验模型")),
+    ("score", Text("the ranked list of customers at risk, with reasons", "按风险排序的顾客名单及原因")),
+    ("explain", Text("one customer: risk, reasons, history", "单个顾客：风险、原因、历史")),
+    ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
+    ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
+    ("models", Text("list, promote, roll back and compare trained bundles", "列出、启用、回退和比较已训练的模型包")),
+    ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),
+    ("demo", Text("the whole main job on a simulated shop", "在模拟店铺上运行整个主流程")),
+)
+
+
+def make_root() -> Group:
+    """The root group with all commands, none of them loaded yet."""
+    commands = {name: LazyCommand(name, f"ebbtide.cli.{name}", text) for name, text in COMMANDS}
+    return Group(name="ebbtide", commands=dict(commands), help=f"{ABOUT.en}\x1f{ABOUT.zh}", rich_markup_mode=None)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code is 0, or that of the error, which is told on stderr (and as JSON if asked)."""
+    flags = peek_flags(arguments, os.environ)
+    if list(arguments) == ["--version"]:
+        typer.echo(version("ebbtide"))
+        return 0
+    try:
+        code = make_root().main(arguments or ["--help"], prog_name="ebbtide", standalone_mode=False, obj=flags)
+    except EbbtideError as fault:
+        return tell(fault, flags)
+    except typer.TyperException as fault:
+        return tell(usage_error(fault), flags)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, for example `ebbtide score | head`; that is no fault of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as fault:  # noqa: BLE001  the outermost edge: every defect becomes exit code 1 here
+        return tell(_defect(fault, flags), flags)
+    return code if isinstance(code, int) else 0
+
+
+def tell(fault: EbbtideError, flags: Flags) -> int:
+    """Say what went wrong, in the language of the shop, and give the exit code."""
+    message = fault.text[_spoken(flags)]
+    typer.echo(message, err=True)
+    if flags.as_json:
+        error = {"code": fault.code, "message": message, "exit_code": fault.exit_code}
+        typer.echo(json.dumps({"error": error}, ensure_ascii=False))
+    return fault.exit_code
+
+
+def _spoken(flags: Flags) -> Language:
+    if flags.language:
+        return flags.language
+    try:
+        return load_config(flags.workspace / "ebbtide.toml").shop.language
+    except EbbtideError:
+        return "en"
+
+
+def _defect(fault: Exception, flags: Flags) -> DefectError:
+    """A traceback may hold customer values, so it goes to a file of the workspace, not to the terminal."""
+    trace = "".join(traceback.format_exception(fault))
+    if flags.debug:
+        typer.echo(trace, err=True)
+        return DefectError(
+            "this is a defect of Ebbtide; please report the lines above, without customer data",
+            "这是 Ebbtide 的缺陷；请报告以上内容（请去除顾客数据）",
+        )
+    place = _write_trace(trace, flags.workspace)
+    return DefectError(
+        "this is a defect of Ebbtide ({kind}); {place}",
+        "这是 Ebbtide 的缺陷（{kind}）；{place}",
+        kind=type(fault).__name__,
+        place=place,
+    )
+
+
+def _write_trace(trace: str, workspace: Path) -> Text:
+    folder = workspace / ".ebbtide"
+    file = folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
+    try:
+        folder.mkdir(exist_ok=True)
+        file.write_text(trace, encoding="utf-8")
+    except OSError:
+        return Text("run it again with --debug to see the details", "请加 --debug 重新运行以查看详情")
+    return Text(
+        f"please report it with {file}, after a look for customer data in it",
+        f"请附上 {file} 报告（提交前请检查其中是否含有顾客数据）",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What a command shows: results on stdout (tables for people, one JSON object for programs), progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text as Line
+
+from ebbtide.core.language import Language, Text
+
+_PLAIN_WIDTH = 160
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its title, and whether it holds figures (then it is set right)."""
+
+    title: Text
+    figures: bool = False
+
+
+class Screen:
+    """Stdout in one language. Texts are never read as markup: user ids may hold brackets."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        width = None if sys.stdout.isatty() else _PLAIN_WIDTH
+        self._console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+
+    def say(self, text: Text | str, style: str = "") -> None:
+        """One paragraph."""
+        self._console.print(Line(text if isinstance(text, str) else text[self.language], style), soft_wrap=True)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], title: Text | None = None) -> None:
+        """A table; a cell may be a Text, a number, a string or None (shown as a dash)."""
+        table = Table(
+            title=title and Line(title[self.language], "bold"), title_justify="left", box=None, header_style="bold"
+        )
+        for column in columns:
+            table.add_column(Line(column.title[self.language]), justify="right" if column.figures else "left")
+        for row in rows:
+            table.add_row(*(Line(self._cell(cell)) for cell in row))
+        self._console.print(table)
+
+    def _cell(self, cell: Any) -> str:
+        if cell is None:
+            return "–"
+        if isinstance(cell, Text):
+            return cell[self.language]
+        if isinstance(cell, int) and not isinstance(cell, bool):
+            return f"{cell:,}"
+        return f"{cell:,.3f}" if isinstance(cell, float) else str(cell)
+
+
+def write_json(value: Any) -> None:
+    """One JSON object on stdout, in one line; moments and paths as text, never NaN."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_text)
+    sys.stdout.write(text + "\n")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+class ProgressBars:
+    """Shows long work as bars on stderr, one a stage; silent when stderr is not a terminal.
+
+    It is a `core.progress.Progress`, and a context manager that clears the bars at the end.
+    """
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: Text, done: int, total: int) -> None:
+        name = stage[self._language]
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name)
+        self._bars.update(self._tasks[name], completed=done, total=total or None)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
