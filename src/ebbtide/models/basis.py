@@ -8,7 +8,7 @@ contribution to a score is exact.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -123,21 +123,23 @@ class Terms:
             _margin(X, self.low, self.high, self.start, self.slope, self.knots, self.bends, self.missing, self.base)
         )
 
+    def stretched(self, slope: float) -> Terms:
+        """The terms times `slope`; call `centred` afterwards to keep the mean margin where it was."""
+        return replace(
+            self,
+            start=slope * self.start,
+            slope=slope * self.slope,
+            bends=slope * self.bends,
+            missing=slope * self.missing,
+        )
+
     def centred(self, X: Matrix) -> Terms:
         """The same margins, with every term's mean over X moved into the base."""
         means = np.zeros(X.shape[1])
         for chunk in range(0, len(X), _SAMPLE_ROWS):
             means += self.contributions(X[chunk : chunk + _SAMPLE_ROWS])[:, :-1].sum(axis=0) / len(X)
-        return Terms(
-            self.low,
-            self.high,
-            self.start - means,
-            self.slope,
-            self.knots,
-            self.bends,
-            self.missing - means,
-            self.base + float(means.sum()),
-        )
+        base = self.base + float(means.sum())
+        return replace(self, start=self.start - means, missing=self.missing - means, base=base)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

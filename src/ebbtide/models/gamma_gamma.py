@@ -18,7 +18,7 @@ from scipy.special import digamma, gammaln, polygamma
 from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
 from ebbtide.models.base import Vector
-from ebbtide.models.newton import Evaluation, Optimum, maximise
+from ebbtide.models.newton import Evaluation, maximise
 
 _PARAMETERS = ("p", "q", "gamma")
 _STARTS = ((4.0, 4.0, 4.0), (1.0, 2.0, 1.0))

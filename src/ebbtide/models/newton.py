@@ -71,8 +71,7 @@ def maximise(function: Callable[[Vector], Evaluation], start: Vector, lower: Vec
     radius, converged, steps = 1.0, False, 0
     while steps < _MOST_STEPS:
         steps += 1
-        free = _free(point, gradient, lower, upper)
-        step = _step(gradient, hessian, free, radius)
+        step = _step_inside(point, gradient, hessian, radius, lower, upper)
         trial = np.clip(point + step, lower, upper)
         promised = _promise(gradient, hessian, trial - point)
         if promised <= _GAIN_LEFT:
@@ -94,6 +93,23 @@ def maximise(function: Callable[[Vector], Evaluation], start: Vector, lower: Vec
 def _free(point: Vector, gradient: Vector, lower: Vector, upper: Vector) -> NDArray[np.bool_]:
     """Which parameters may move: not those on a wall that the gradient pushes against."""
     return np.asarray(~(((point <= lower) & (gradient < 0)) | ((point >= upper) & (gradient > 0))))
+
+
+def _step_inside(
+    point: Vector, gradient: Vector, hessian: Vector, radius: float, lower: Vector, upper: Vector
+) -> Vector:
+    """The step, cut where it first meets a wall; a parameter that would leave through a wall it stands on stays."""
+    free = _free(point, gradient, lower, upper)
+    step = _step(gradient, hessian, free, radius)
+    for _ in range(len(point)):
+        leaves = free & (((point <= lower) & (step < 0)) | ((point >= upper) & (step > 0)))
+        if not leaves.any():
+            break
+        free &= ~leaves
+        step = _step(gradient, hessian, free, radius)
+    room = np.where(step > 0, upper - point, point - lower)
+    moving = step != 0
+    return step * min(1.0, float((room[moving] / np.abs(step[moving])).min())) if moving.any() else step
 
 
 def _step(gradient: Vector, hessian: Vector, free: NDArray[np.bool_], radius: float) -> Vector:
