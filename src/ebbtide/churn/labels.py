@@ -77,7 +77,7 @@ def labelled_cohorts(
     users, code = _encode_users(relevant["user_id"])
     occurred = relevant["occurred_at"].dt.epoch("us").to_numpy()
     ingested = relevant["ingested_at"].dt.epoch("us").to_numpy()
-    types = relevant.select(eligible=definition.is_eligible(), outcome=definition.is_outcome())
+    types = relevant.with_columns(eligible=definition.is_eligible(), outcome=definition.is_outcome())
     size = (len(users), len(at))
 
     first, end = _eligible_span(occurred, ingested, at, definition)
