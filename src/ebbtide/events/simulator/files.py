@@ -1,0 +1,77 @@
+"""The simulated log as the files that a shop would hand over: with late rows, copies and, if wanted, dirt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ebbtide.core.ids import hash_texts
+from ebbtide.events.schema import EVENT_COLUMNS, TABLE_COLUMNS, TIME
+from ebbtide.events.simulator.settings import SimulationConfig
+
+FAULTS = 5
+
+
+@dataclass(frozen=True)
+class SimulationFiles:
+    """What was written. `rows` counts event rows, copies and dirt included; truth lies apart, in `truth/`."""
+
+    events: tuple[Path, ...]
+    items: Path
+    users: Path
+    consents: Path
+    exposures: Path
+    truth: Path
+    workspace_file: Path
+    rows: int
+    copies: int
+    faults: int
+
+
+def raw_events(events: pl.DataFrame, config: SimulationConfig) -> tuple[pl.DataFrame, int, int]:
+    """The export of a chunk: its events, a share of exact copies, a share of unusable rows; and how many of each.
+
+    Which rows are copied or spoilt depends on their event_id alone.
+    """
+    luck = pl.Series(hash_texts(events["event_id"], seed=config.seed + 7).astype(np.float64) / 2.0**64)
+    copies = events.filter(luck < config.duplicates)
+    spoilt = events.filter((luck >= config.duplicates) & (luck < config.duplicates + config.dirt))
+    dirt = _spoil(spoilt)
+    return pl.concat([events, copies, dirt]).sort("occurred_at", nulls_last=True), copies.height, dirt.height
+
+
+def _spoil(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows that no shop could use: without user or time, from the future, with a negative price, in Monopoly money."""
+    number = pl.int_range(pl.len()) % FAULTS
+    return rows.with_columns(
+        (pl.col("event_id") + "-x").alias("event_id"),
+        pl.when(number != 0).then(pl.col("user_id")).alias("user_id"),
+        pl.when(number == 1)
+        .then(pl.lit(None, TIME))
+        .when(number == 2)
+        .then(pl.col("occurred_at").dt.offset_by("75y"))
+        .otherwise(pl.col("occurred_at"))
+        .alias("occurred_at"),
+        pl.when(number == 3).then(-9.99).otherwise(pl.col("unit_price")).alias("unit_price"),
+        pl.when(number == 4).then(pl.lit("MONOPOLY")).otherwise(pl.col("currency")).alias("currency"),
+    ).select(EVENT_COLUMNS.keys())
+
+
+def workspace_text(config: SimulationConfig) -> str:
+    """The `ebbtide.toml` that reads the written files."""
+    parts = [
+        f'[shop]\nname = "Simulated shop"\ncurrency = "{config.currency}"\ntimezone = "UTC"\n',
+        *(_source(table) for table in TABLE_COLUMNS),
+        '[churn]\noutcome = "order"\nhorizon = "30d"\neligible = "order in 180d"\n',
+    ]
+    return "\n".join(parts)
+
+
+def _source(table: str) -> str:
+    pattern = "events-*.parquet" if table == "events" else f"{table}.parquet"
+    copies = "drop_exact_duplicates = true\n" if table == "events" else ""
+    columns = "\n".join(f'{name} = "{name}"' for name in TABLE_COLUMNS[table])
+    return f'[[source]]\ntable = "{table}"\npath = "data/{pattern}"\n{copies}[source.columns]\n{columns}\n'

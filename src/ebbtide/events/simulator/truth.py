@@ -1,0 +1,94 @@
+"""What only the simulator knows: who left when and why, and the hidden state of everybody at any moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ebbtide.core.windows import DAY_US, to_us
+from ebbtide.events.schema import TIME
+from ebbtide.events.simulator.frames import user_names
+from ebbtide.events.simulator.life import EFFECT_DAYS, NEVER, Story
+from ebbtide.events.simulator.settings import ACTIONS, CATEGORIES, CAUSES, SimulationConfig
+
+SENSITIVITIES = ("delivery_sensitivity", "service_sensitivity", "price_sensitivity")
+EFFECTS = ("message_effect", "coupon_effect", "call_effect")
+
+
+def lives_frame(story: Story, buyers: NDArray[np.void], config: SimulationConfig) -> pl.DataFrame:
+    """One row a user: fixed traits, when the user left (null: never) and for which cause (null: never).
+
+    From `left_at` on, a midnight, there is no visit and no order.
+    """
+    left = pl.Series(story.left_day != NEVER)
+    start = to_us(config.start_at)
+    return pl.DataFrame(
+        {
+            "user_id": user_names(buyers),
+            "joined_at": start + buyers["join_day"].astype(np.int64) * DAY_US,
+            "left_at": start + np.where(left, story.left_day, 0).astype(np.int64) * DAY_US,
+            "cause": pl.Series(CAUSES).gather(np.maximum(story.cause, 0)),
+            "orders_per_day": buyers["rate"],
+            "regularity": buyers["regularity"],
+            "natural_hazard": buyers["natural"],
+            "favourite": pl.Series(CATEGORIES).gather(buyers["favourites"][:, 0]),
+            **{name: buyers[name] for name in (*SENSITIVITIES, *EFFECTS)},
+        }
+    ).with_columns(
+        pl.col("joined_at").cast(TIME),
+        pl.when(left).then(pl.col("left_at").cast(TIME)).alias("left_at"),
+        pl.when(left).then(pl.col("cause")).alias("cause"),
+    )
+
+
+def moment_frame(
+    story: Story, place: int, buyers: NDArray[np.void], config: SimulationConfig, moment: datetime
+) -> pl.DataFrame:
+    """Hidden state of each user who has joined by `moment`, from the record number `place` of the story.
+
+    `order_rate_per_day` and the hazards are those of a customer who is still there: they do not tell who has left.
+    `main_cause`: for who has left, the cause of it; else the largest hazard. `uplift_*`: what the action would change
+    in P(order within 30 days), if rate and hazard stayed as they are and orders came at random; 0 for who has left.
+    """
+    hidden = story.moments[place]
+    start, at = to_us(config.start_at), to_us(moment)
+    left = (story.left_day != NEVER) & (start + story.left_day.astype(np.int64) * DAY_US <= at)
+    hazards = hidden["hazards"]
+    cause = np.where(left, story.cause, hazards.argmax(axis=1))
+    rate, hazard = hidden["order_rate"], hazards.sum(axis=1)
+    chances = {action: _order_chance(*_acted(action, rate, hazard, buyers)) for action in ACTIONS}
+    frame = pl.DataFrame(
+        {
+            "user_id": user_names(buyers),
+            "still_customer": ~left,
+            "main_cause": pl.Series(CAUSES).gather(cause),
+            "order_rate_per_day": rate,
+            "regularity": buyers["regularity"],
+            "engagement": hidden["engagement"],
+            "churn_hazard_per_day": hazard,
+            **{f"hazard_{name}": hazards[:, number] for number, name in enumerate(CAUSES)},
+            "order_chance": np.where(left, 0.0, chances["nothing"]),
+            **{f"uplift_{a}": np.where(left, 0.0, chances[a] - chances["nothing"]) for a in ACTIONS[1:]},
+        }
+    )
+    return frame.filter(pl.Series(start + buyers["join_day"].astype(np.int64) * DAY_US < at))
+
+
+def _acted(
+    action: str, rate: NDArray[np.float64], hazard: NDArray[np.float64], buyers: NDArray[np.void]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rate and hazard while the action works."""
+    if action == "message":
+        return rate * (1 + buyers["message_effect"]), hazard
+    if action == "coupon":
+        return rate * (1 + buyers["coupon_effect"]), hazard / (1 + buyers["coupon_effect"])
+    return rate, hazard * (1 - buyers["call_effect"]) if action == "call" else hazard
+
+
+def _order_chance(rate: NDArray[np.float64], hazard: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(an order before leaving, within EFFECT_DAYS) of two competing exponential clocks."""
+    total = rate + hazard
+    return np.asarray(rate / total * -np.expm1(-total * EFFECT_DAYS))
