@@ -72,7 +72,15 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands; an unknown one is answered with the nearest."""
+    """A group of commands, which takes the common flags too; an unknown command is answered with the nearest."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings["params"] = [*(settings.get("params") or []), *_common_parameters()]
+        super().__init__(**settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        ctx.obj = take_flags(ctx.params, ctx.find_object(Flags) or Flags())
+        return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         rows = [(name, halves(self.commands[name].help)) for name in self.list_commands(ctx)]
@@ -138,9 +146,9 @@ def _write_help(command: Any, ctx: Any, formatter: Any, commands: list[tuple[str
         if record:
             title = _ARGUMENTS if param.param_type_name == "argument" else _OPTIONS
             rows.setdefault(title[language], []).append((record[0], _meaning(param, language)))
-    for title, lines in rows.items():
+    for heading, lines in rows.items():
         if lines:
-            with formatter.section(title):
+            with formatter.section(heading):
                 formatter.write_dl(lines)
 
 

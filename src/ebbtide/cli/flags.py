@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,13 +42,17 @@ class Flags:
 
 
 def take_flags(params: MutableMapping[str, Any], known: Flags) -> Flags:
-    """Move the common flags out of a command's parameters. Raises InputError for a language that we do not speak."""
-    language = params.pop("lang")
+    """Move the common flags out of a command's parameters; what is not given there stays as `known`.
+
+    So `ebbtide -w shop score` and `ebbtide score -w shop` are the same. Raises InputError for a language that we do
+    not speak.
+    """
+    workspace, language = params.pop("workspace"), params.pop("lang")
     return Flags(
-        workspace=params.pop("workspace"),
-        as_json=params.pop("json"),
+        workspace=known.workspace if workspace == Path() else workspace,
+        as_json=params.pop("json") or known.as_json,
         language=_language(language) if language else known.language,
-        debug=params.pop("debug"),
+        debug=params.pop("debug") or known.debug,
     )
 
 
@@ -60,6 +64,7 @@ def peek_flags(arguments: Sequence[str], environ: Mapping[str, str]) -> Flags:
     >>> peek_flags(["score", "--lang", "zh", "-w", "shop"], {}).language
     'zh'
     """
+    arguments = list(takewhile(lambda argument: argument != "--", arguments))
     languages = {str(code): code for code in get_args(Language)}
     spoken = _value(arguments, "--lang") or environ.get(LANGUAGE_VARIABLE, "")
     return Flags(

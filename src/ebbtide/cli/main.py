@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -117,10 +118,8 @@ def _defect(fault: Exception, flags: Flags) -> DefectError:
 
 
 def _write_trace(trace: str, workspace: Path) -> Text:
-    folder = workspace / ".ebbtide"
-    file = folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
     try:
-        folder.mkdir(exist_ok=True)
+        file = _trace_file(workspace)
         file.write_text(trace, encoding="utf-8")
     except OSError:
         return Text("run it again with --debug to see the details", "请加 --debug 重新运行以查看详情")
@@ -128,6 +127,17 @@ def _write_trace(trace: str, workspace: Path) -> Text:
         f"please report it with {file}, after a look for customer data in it",
         f"请附上 {file} 报告（提交前请检查其中是否含有顾客数据）",
     )
+
+
+def _trace_file(workspace: Path) -> Path:
+    """A new file in the workspace; where there is no workspace, one that only this user can read."""
+    if not (workspace / "ebbtide.toml").is_file():
+        handle, name = tempfile.mkstemp(prefix="ebbtide-defect-", suffix=".txt")
+        os.close(handle)
+        return Path(name)
+    folder = workspace / ".ebbtide"
+    folder.mkdir(exist_ok=True)
+    return folder / f"defect-{datetime.now(UTC):%Y%m%dT%H%M%S}.txt"
 
 
 if __name__ == "__main__":

@@ -45,7 +45,10 @@ class Screen:
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], title: Text | None = None) -> None:
         """A table; a cell may be a Text, a number, a string or None (shown as a dash)."""
         table = Table(
-            title=title and Line(title[self.language], "bold"), title_justify="left", box=None, header_style="bold"
+            title=Line(title[self.language], "bold") if title else None,
+            title_justify="left",
+            box=None,
+            header_style="bold",
         )
         for column in columns:
             table.add_column(Line(column.title[self.language]), justify="right" if column.figures else "left")
