@@ -71,7 +71,7 @@ class Basis:
         """The regressors, (N, F + F + F K): line, missing, hinges of each column; 0 where constant in training."""
         return np.asarray(
             _design(
-                X,
+                np.ascontiguousarray(X),
                 self.low,
                 self.high,
                 self.mean,
@@ -113,12 +113,14 @@ class Terms:
     def contributions(self, X: Matrix) -> Vector:
         """The terms of each row and the base, (N, F + 1)."""
         out = np.empty((len(X), X.shape[1] + 1))
+        X = np.ascontiguousarray(X)
         _terms(X, self.low, self.high, self.start, self.slope, self.knots, self.bends, self.missing, out)
         out[:, -1] = self.base
         return out
 
     def margin(self, X: Matrix) -> Vector:
         """The sum of the terms, (N,)."""
+        X = np.ascontiguousarray(X)
         return np.asarray(
             _margin(X, self.low, self.high, self.start, self.slope, self.knots, self.bends, self.missing, self.base)
         )

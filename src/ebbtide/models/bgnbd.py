@@ -274,7 +274,8 @@ class _Sample:
 
 
 def _columns(x: ArrayLike, t_x: ArrayLike, age: ArrayLike) -> tuple[Vector, Vector, Vector]:
-    return np.asarray(x, np.float64), np.asarray(t_x, np.float64), np.asarray(age, np.float64)
+    x, t_x, age = (np.ascontiguousarray(v, np.float64) for v in (x, t_x, age))
+    return x, t_x, age
 
 
 def _check(x: Vector, t_x: Vector, age: Vector, weights: Vector) -> None:
