@@ -142,10 +142,10 @@ def _write_help(command: Any, ctx: Any, formatter: Any, commands: list[tuple[str
         formatter.write_text(halves(command.help)[language])
     rows: dict[str, list[tuple[str, str]]] = {_COMMANDS[language]: [(n, t[language]) for n, t in commands]}
     for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
-        if record:
-            title = _ARGUMENTS if param.param_type_name == "argument" else _OPTIONS
-            rows.setdefault(title[language], []).append((record[0], _meaning(param, language)))
+        if param.param_type_name == "argument":
+            rows.setdefault(_ARGUMENTS[language], []).append((param.metavar or param.name, _meaning(param, language)))
+        elif record := param.get_help_record(ctx):
+            rows.setdefault(_OPTIONS[language], []).append((record[0], _meaning(param, language)))
     for heading, lines in rows.items():
         if lines:
             with formatter.section(heading):
