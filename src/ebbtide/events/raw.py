@@ -1,0 +1,132 @@
+"""A raw table as DuckDB reads it, with each column seen three ways: as text, as its own type, as a number.
+
+Ids want the text (`00123` keeps its zeros), arithmetic wants the number, everything else the type found in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebbtide.events.expressions import Use, literal, quoted
+
+_NUMBER_TYPES = re.compile(r"(U?(TINY|SMALL|HUGE|BIG)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BIGNUM)", re.IGNORECASE)
+_TIME_TYPES = re.compile(r"(DATE|TIME|TIMESTAMP).*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """One raw column: its name, the DuckDB type of its typed view, and SQL for the three views.
+
+    `number` is empty where the column can hold no numbers; `present` is SQL that is true where the row has a value;
+    `text_based`: the file itself holds text.
+    """
+
+    name: str
+    type: str
+    text: str
+    typed: str
+    number: str
+    present: str
+    text_based: bool = False
+
+    def view(self, use: Use, default: Use) -> str:
+        """Which view fits an expression that uses the column so: `text`, `typed` or `number`."""
+        wanted = default if use == "any" else use
+        if wanted == "string":
+            wanted = "any" if is_time(self.type) or self.type == "BOOLEAN" else "text"
+        if wanted == "number":
+            return "number" if self.number else "typed"
+        return "text" if wanted == "text" else "typed"
+
+    def sql(self, view: str) -> str:
+        """The SQL of a view over the base relation."""
+        return {"text": self.text, "typed": self.typed, "number": self.number or self.typed}[view]
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A file, or the rows of a query, ready to be mapped: `relation` stands after FROM.
+
+    `broken` is SQL that is true for a row that could not be read (its columns are then null), "" if the reader itself
+    takes such rows out and lists them in `rejects`.
+    """
+
+    file: Path
+    relation: str
+    columns: tuple[RawColumn, ...]
+    broken: str = ""
+    rejects: bool = False
+
+    def find(self, name: str) -> RawColumn | None:
+        """The column of that name; like in SQL, upper and lower case are the same."""
+        exact = [c for c in self.columns if c.name == name]
+        return next(iter(exact or [c for c in self.columns if c.name.lower() == name.lower()]), None)
+
+    def nearest(self, name: str) -> str:
+        """The column whose name is closest to `name`; "" if none is close."""
+        return nearest(name, [c.name for c in self.columns])
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """The closest of the known words, ignoring case, blanks and underscores; "" if none is close.
+
+    >>> nearest("CustomerID", ["customer id", "price"])
+    'customer id'
+    """
+    plain = {re.sub(r"[\W_]+", "", k).lower(): k for k in known}
+    close = difflib.get_close_matches(re.sub(r"[\W_]+", "", word).lower(), plain, n=1, cutoff=0.6)
+    return plain[close[0]] if close else ""
+
+
+def is_number(sql_type: str) -> bool:
+    """Whether a DuckDB type is numeric."""
+    return bool(_NUMBER_TYPES.fullmatch(sql_type))
+
+
+def is_time(sql_type: str) -> bool:
+    """Whether a DuckDB type is a date or time."""
+    return bool(_TIME_TYPES.fullmatch(sql_type))
+
+
+def native_column(name: str, sql_type: str) -> RawColumn:
+    """A column of a typed file. Whole floats become text without `.0`: ids that once met a null are ids still."""
+    column = quoted(name)
+    if sql_type == "VARCHAR":
+        return text_column(name, "VARCHAR", column, decimal=".")
+    text = f"{column}::varchar"
+    if sql_type in ("DOUBLE", "FLOAT"):
+        whole = f"{column} = trunc({column}) and abs({column}) < 9007199254740992"
+        text = f"case when {whole} then {column}::bigint::varchar when not isnan({column}) then {text} end"
+    elif sql_type.endswith(("[]", ")")) and not is_number(sql_type):
+        text = column
+    number = ""
+    if is_number(sql_type):
+        number = f"nullif({column}::double, 'nan'::double)"
+    return RawColumn(name, sql_type, text, column, number, f"{column} is not null")
+
+
+def text_column(name: str, sql_type: str, text: str, *, decimal: str, typed: str = "") -> RawColumn:
+    """A column of a text file: `text` is its SQL, `sql_type` the type found by sniffing."""
+    clean = f"nullif(trim({text}), '')"
+    number = number_sql(clean, decimal) if sql_type == "VARCHAR" or is_number(sql_type) else ""
+    if not typed:
+        typed = text if sql_type == "VARCHAR" else f"try_cast({clean} as {sql_type})"
+    shown = text
+    if sql_type in ("DOUBLE", "FLOAT"):
+        shown = f"case when regexp_full_match({text}, '-?[0-9]+\\.0+') then split_part({text}, '.', 1) else {text} end"
+    return RawColumn(name, sql_type, shown, typed, number, f"{clean} is not null", text_based=True)
+
+
+def number_sql(text: str, decimal: str) -> str:
+    """SQL that reads a text as DOUBLE, null if it is none; separators of thousands are allowed where they fit."""
+    other = "." if decimal == "," else ","
+    point, comma = re.escape(decimal), re.escape(other)
+    grouped = f"regexp_full_match({text}, '[-+]?[0-9]{{1,3}}({comma}[0-9]{{3}})+({point}[0-9]*)?')"
+    plain = f"replace({text}, {literal(other)}, '')"
+    if decimal != ".":
+        swapped = f"replace({plain}, {literal(decimal)}, '.')"
+        return f"case when {grouped} or not contains({text}, {literal(other)}) then try_cast({swapped} as double) end"
+    return f"coalesce(try_cast({text} as double), case when {grouped} then try_cast({plain} as double) end)"
