@@ -1,0 +1,168 @@
+"""Affine calibration: lines are found, reasons keep adding up, and the intercept of the future is forecast soberly."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from ebbtide.core.errors import DataError
+from ebbtide.models.base import sigmoid
+from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, forecast_intercept
+
+DAY_US = 86_400_000_000
+HORIZON_US = 30 * DAY_US
+
+
+def outcomes(slope, intercept, users=4000, seed=0):
+    """Margins, and labels that follow sigmoid(slope * margin + intercept)."""
+    rng = np.random.default_rng(seed)
+    margin = rng.normal(0.5, 1.5, users)
+    return margin, (rng.random(users) < sigmoid(slope * margin + intercept)).astype(float)
+
+
+def history(intercepts, error=0.05, step_days=30):
+    """Closed moments `step_days` apart with these intercepts."""
+    return [
+        ClosedMoment(int(k * step_days * DAY_US), 1000, 0.5, 0.5, float(v), error) for k, v in enumerate(intercepts)
+    ]
+
+
+def ahead(moments, days=60):
+    """The forecast `days` after the last closed moment."""
+    return forecast_intercept(moments, at_us=moments[-1].as_of_us + days * DAY_US, horizon_us=HORIZON_US)
+
+
+# --- the line ------------------------------------------------------------------------------------------------------
+
+
+def test_without_prior_it_is_logistic_regression():
+    margin, y = outcomes(0.6, -0.8)
+    ours = AffineCalibration.fit(margin, y, slope_spread=np.inf)
+    theirs = LogisticRegression(C=np.inf, tol=1e-10).fit(margin[:, None], y)
+    assert ours.slope == pytest.approx(theirs.coef_[0, 0], rel=1e-4)
+    assert ours.intercept == pytest.approx(theirs.intercept_[0], abs=2e-3)  # ours has a prior of spread 3
+
+
+def test_the_slope_is_never_negative_even_for_a_model_that_ranks_backwards():
+    margin, y = outcomes(-1.0, 0.0)
+    fit = AffineCalibration.fit(margin, y)
+    assert 0 < fit.slope < 0.2
+    assert sigmoid(fit.apply(margin)).mean() == pytest.approx(y.mean(), abs=1e-2)
+
+
+def test_a_handful_of_rows_hardly_moves_the_slope():
+    fit = AffineCalibration.fit(np.array([3.0, -3.0, 2.0, -2.0]), np.array([1.0, 0.0, 1.0, 0.0]))
+    assert 1.0 < fit.slope < 2.0
+
+
+def test_a_weight_counts_like_that_many_rows():
+    margin, y = outcomes(0.6, -0.8, users=300)
+    doubled = AffineCalibration.fit(np.r_[margin, margin], np.r_[y, y])
+    weighted = AffineCalibration.fit(margin, y, np.full(300, 2.0))
+    assert weighted.slope == pytest.approx(doubled.slope, rel=1e-6)
+
+
+def test_constant_margins_give_the_base_rate():
+    y = np.r_[np.ones(30), np.zeros(70)]
+    fit = AffineCalibration.fit(np.full(100, 0.4), y)
+    assert sigmoid(fit.apply(np.array([0.4])))[0] == pytest.approx(0.3, abs=0.01)
+
+
+def test_calibrated_contributions_still_add_up():
+    rng = np.random.default_rng(0)
+    terms = rng.normal(size=(50, 6))
+    line = AffineCalibration(0.7, -0.2)
+    calibrated = line.apply_to_contributions(terms)
+    np.testing.assert_allclose(calibrated.sum(axis=1), line.apply(terms.sum(axis=1)), atol=1e-12)
+    assert line.shifted(0.5) == AffineCalibration(0.7, 0.3)
+
+
+def test_one_class_is_refused_with_both_counts():
+    with pytest.raises(DataError, match="found 0 churned of 20"):
+        AffineCalibration.fit(np.zeros(20), np.zeros(20))
+
+
+def test_json_round_trip_keeps_every_bit():
+    line = AffineCalibration(1 / 3, -2 / 7)
+    assert AffineCalibration.from_json(json.loads(json.dumps(line.to_json()))) == line
+
+
+# --- the intercept of the future -----------------------------------------------------------------------------------
+
+
+def test_without_history_there_is_no_shift():
+    assert forecast_intercept([], at_us=0, horizon_us=HORIZON_US) == 0.0
+
+
+def test_a_steady_intercept_is_carried_on():
+    assert ahead(history([0.4] * 8)) == pytest.approx(0.4, abs=0.03)
+
+
+def test_noise_around_zero_is_not_followed():
+    """The last moment happened to be +.3 with a standard error of .3: most of it is shrunk away."""
+    assert abs(ahead(history([0.2, -0.3, 0.1, -0.2, 0.25, -0.1, 0.3], error=0.3))) < 0.1
+
+
+def test_a_lasting_step_is_followed_further_than_the_mean_of_the_history():
+    moments = history([0.0] * 6 + [0.8] * 4)
+    assert np.mean([h.intercept for h in moments]) + 0.1 < ahead(moments) < 0.85
+
+
+def test_the_further_ahead_the_less_the_last_moment_counts():
+    moments = history([0.0, 0.05, -0.05, 0.0, 0.0, 0.9], error=0.05)
+    near, far = ahead(moments, 15), ahead(moments, 600)
+    assert far < near <= 0.9
+
+
+def test_a_season_is_used_once_the_history_spans_more_than_a_year():
+    """Intercepts follow the calendar; six months ahead the sign turns, and the forecast turns with it."""
+    days = np.arange(0, 900, 30)
+    moments = history(0.6 * np.cos(2 * np.pi * days / 365.25), error=0.05)
+    for months_ahead in (3, 6, 9):
+        at = days[-1] + 30 * months_ahead
+        truth = 0.6 * np.cos(2 * np.pi * at / 365.25)
+        assert ahead(moments, 30 * months_ahead) == pytest.approx(truth, abs=0.25)
+
+
+def test_one_moment_is_believed_by_its_precision():
+    sure, unsure = history([0.5], error=0.02), history([0.5], error=1.0)
+    assert 0.3 < ahead(sure) <= 0.5
+    assert 0.0 < ahead(unsure) < 0.2
+
+
+def test_the_order_of_the_history_does_not_matter():
+    moments = history([0.1, 0.5, -0.2, 0.3])
+    at = moments[-1].as_of_us + HORIZON_US
+    forward = forecast_intercept(moments, at_us=at, horizon_us=HORIZON_US)
+    assert forecast_intercept(moments[::-1], at_us=at, horizon_us=HORIZON_US) == pytest.approx(forward, abs=1e-12)
+
+
+# --- both ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_moving_base_rate_does_not_bend_the_slope():
+    """Intercepts move by +-1 between moments; the common slope is still found, and each moment reports its own."""
+    planted = [-1.0, 1.0, -0.5, 0.5]
+    parts = [outcomes(0.8, c, users=3000, seed=k) for k, c in enumerate(planted)]
+    margin, y = np.concatenate([m for m, _ in parts]), np.concatenate([y for _, y in parts])
+    as_of = np.repeat(np.arange(4) * 30 * DAY_US, 3000)
+    line, moments = calibrate(margin, y, as_of, at_us=150 * DAY_US, horizon_us=HORIZON_US)
+    assert line.slope == pytest.approx(0.8, abs=0.05)
+    for moment, intercept, (_, labels) in zip(moments, planted, parts, strict=True):
+        assert abs(moment.intercept - intercept) < 4 * moment.error
+        assert moment.base_rate == pytest.approx(labels.mean())
+        assert moment.users == 3000
+
+
+def test_a_moment_with_one_class_does_no_harm():
+    margin, y = outcomes(0.8, 0.0, users=300)
+    as_of = np.zeros(300, np.int64)
+    as_of[y == 1][:5] = 30 * DAY_US
+    last = np.flatnonzero(y == 1)[:5]
+    as_of[last] = 30 * DAY_US
+    line, moments = calibrate(margin, y, as_of, at_us=90 * DAY_US, horizon_us=HORIZON_US)
+    assert moments[1].base_rate == 1.0
+    assert abs(line.intercept) < 1.0
