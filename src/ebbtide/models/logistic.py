@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ebbtide.core.errors import DataError, DefectError
 from ebbtide.models.base import Matrix, Rows, Vector, sigmoid
@@ -58,10 +59,13 @@ class LogisticModel:
         Raises DataError if the rows hold only churned or only retained users.
         """
         check_two_classes(rows)
-        if self.strength is None:
-            self.strength, self.stretch = choose_strength(rows, self.config)
-        basis = Basis.fit(rows.X, self.config.knots)
-        point = _newton(basis.design(rows.X), rows.y, self.strength, None, self.config.curvature_rows, _GAIN_LEFT)
+        # One BLAS thread: the matrices are small, waiting threads cost more than they bring, and the last bit of a
+        # sum must not depend on the number of cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            if self.strength is None:
+                self.strength, self.stretch = choose_strength(rows, self.config)
+            basis = Basis.fit(rows.X, self.config.knots)
+            point = _newton(basis.design(rows.X), rows.y, self.strength, None, self.config.curvature_rows, _GAIN_LEFT)
         self._terms = basis.terms(point[:-1], float(point[-1])).stretched(self.stretch).centred(rows.X)
         return self
 
