@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from ebbtide.core.errors import InputError
 from ebbtide.models.base import Matrix, Vector

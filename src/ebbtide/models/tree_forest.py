@@ -51,7 +51,7 @@ class Forest(NamedTuple):
 
 def plant(trees: Sequence[Tree], weights: Sequence[float]) -> tuple[Forest, float]:
     """Lay out `trees`, their outputs multiplied by `weights`; and the mean output over the training rows."""
-    splits, leaves = sum(len(t.feature) for t in trees), sum(len(t.value) for t in trees)
+    splits = sum(len(t.feature) for t in trees)
     forest = Forest(
         split_start=_starts([len(t.feature) for t in trees]),
         leaf_start=_starts([len(t.value) for t in trees]),
@@ -89,13 +89,13 @@ def _round_down(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(near.astype(np.float64) > threshold, below, near).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def bit_slot(bit: np.uint32) -> np.uint32:
     """Where the output of the leaf with this single bit stands in a row of `Forest.slot` (de Bruijn hash)."""
     return np.uint32(bit * _DE_BRUIJN) >> np.uint32(27)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _survey(forest: Forest, count: NDArray[np.float64], above: NDArray[np.int32], below: NDArray[np.float64]) -> float:
     """Fill keep, left_share, earlier*, slot and points of every tree; return the mean output over training rows.
 
@@ -117,7 +117,7 @@ def _survey(forest: Forest, count: NDArray[np.float64], above: NDArray[np.int32]
     return base
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _weigh(left, right, rows, below, left_share) -> None:  # type: ignore[no-untyped-def]
     """Bottom-up: leaves and training rows under each split, and the share of rows that went left.
 
@@ -132,7 +132,7 @@ def _weigh(left, right, rows, below, left_share) -> None:  # type: ignore[no-unt
         left_share[i] = rows_left / below[1, i] if below[1, i] > 0 else 0.5
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _retrace(forest: Forest, first: int, past: int, above: NDArray[np.int32]) -> int:
     """Top-down: what each split's path has asked before; the largest number of distinct features on a path."""
     parent, hangs_left, distinct = above[0], above[1], above[2]
@@ -158,7 +158,7 @@ def _retrace(forest: Forest, first: int, past: int, above: NDArray[np.int32]) ->
     return deepest
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _place_leaves(left, right, value, leaves, start, keep, slot) -> None:  # type: ignore[no-untyped-def]
     """Number the leaves from left to right; the masks that drop a split's left leaves; outputs by hashed bit."""
     start[0] = 0

@@ -19,7 +19,7 @@ _TINY = np.float32(ZERO_WIDTH)
 _ALL = np.uint32(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def load_block(X: NDArray[np.float32], start: int, block: NDArray[np.float32]) -> None:
     """Copy rows from `start` on into `block` (F, B), zeros as LightGBM reads them; past the end the last row repeats."""
     last = len(X) - 1
@@ -30,7 +30,7 @@ def load_block(X: NDArray[np.float32], start: int, block: NDArray[np.float32]) -
             block[f, r] = np.float32(0.0) if abs(value) <= _TINY else value
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def add_margins(X: NDArray[np.float32], out: NDArray[np.float64], forest: Forest) -> None:
     """Add to `out` (N,) the forest's output for each row of `X` (N, F), tree after tree."""
     block = np.empty((X.shape[1], BLOCK), np.float32)
@@ -48,7 +48,7 @@ def add_margins(X: NDArray[np.float32], out: NDArray[np.float64], forest: Forest
             out[start + r] += total[r]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _mask_tree(forest, tree, block, alive, total) -> None:  # type: ignore[no-untyped-def]
     for r in range(BLOCK):
         alive[r] = _ALL
@@ -69,7 +69,7 @@ def _mask_tree(forest, tree, block, alive, total) -> None:  # type: ignore[no-un
         total[r] += slot[bit_slot(alive[r] & (~alive[r] + np.uint32(1)))]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _walk_tree(forest, tree, block, total) -> None:  # type: ignore[no-untyped-def]
     first, leaf = forest.split_start[tree], forest.leaf_start[tree]
     for r in range(BLOCK):
@@ -81,9 +81,9 @@ def _walk_tree(forest, tree, block, total) -> None:  # type: ignore[no-untyped-d
         total[r] += forest.value[leaf + ~child]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def goes_left(value: np.float32, limit: np.float32, kind: np.uint8) -> bool:
     """Which side a value takes at a split: `value <= limit`, unknown by NAN_LEFT, zero reversed by ZERO_FLIPS."""
     if np.isnan(value):
-        return (kind & NAN_LEFT) != 0
-    return (value <= limit) != ((kind & ZERO_FLIPS) != 0 and value == 0)
+        return bool(kind & NAN_LEFT)
+    return bool(value <= limit) != bool(kind & ZERO_FLIPS and value == 0)
