@@ -1,0 +1,131 @@
+"""How a model is chosen, weighed and calibrated: on closed moments, by models that had not seen them.
+
+A held-out moment is one whose cohort is predicted by models fitted only on labels known at that moment. From the
+held-out moments known at `L`, `choose` takes the number of boosting rounds, the weights of the stack and the
+calibration for a later moment. The very same function judges the past (`L` = a closed moment, predicted with the
+choice made before it) and serves the present (`L` = now): the honest figures are those of the policy that is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebbtide.models.base import Rows, Vector
+from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate
+from ebbtide.models.lightgbm import LightGbmModel
+from ebbtide.models.registry import Entry, Setting
+from ebbtide.models.stack import StackModel, fit_weights
+
+_USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One held-out moment, N cohort members: margins of each candidate, (V, N), V = its variants (mostly 1)."""
+
+    moment_us: int
+    closed_us: int
+    user: NDArray[np.uint64]
+    y: Vector
+    margins: dict[str, Vector]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen: variant and weight of each candidate, the calibration, and the history behind it."""
+
+    variant: dict[str, int]
+    weight: dict[str, float]
+    calibration: AffineCalibration
+    history: tuple[ClosedMoment, ...]
+
+    def apply(self, held: HeldOut) -> Vector:
+        """Calibrated log-odds of a held-out moment, (N,)."""
+        return self.calibration.apply(_blend(held, self.variant, self.weight))
+
+
+def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Setting, *, seed: int) -> HeldOut | None:
+    """Predict the cohort of `moment_us` by candidates fitted on what was known then; None if nothing was."""
+    known, asked = rows.known_at(moment_us), rows.at(moment_us)
+    if len(known) == 0 or len(asked) == 0 or not 0 < known.y.sum() < len(known):
+        return None
+    margins = {}
+    for name, entry in entries.items():
+        model = entry.make(setting)
+        if isinstance(model, LightGbmModel):
+            margins[name] = model.margin_path(known, asked.X, seed=seed)
+        else:
+            margins[name] = model.fit(known, seed=seed).margin(asked.X)[None, :]
+    return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins)
+
+
+def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int, at_us: int, horizon_us: int) -> Choice:
+    """Choose from the held-out moments whose labels were known at `known_us`, for use at `at_us`.
+
+    Without any such moment: the usual rounds, the prior weights and no calibration.
+    """
+    closed = [h for h in held if h.closed_us <= known_us]
+    variant = {n: _best_variant(closed, n) for n in entries}
+    prior = np.array([1.0 if len(entries) == 1 else e.prior or 0.0 for e in entries.values()])
+    if not closed:
+        return Choice(variant, dict(zip(entries, prior, strict=True)), AffineCalibration(), ())
+    y, group = _joined(closed)
+    if len(entries) > 1 and 0 < y.sum() < len(y):
+        margins = np.vstack([np.concatenate([h.margins[n][variant[n]] for h in closed]) for n in entries])
+        prior = fit_weights(margins, y, group, prior)
+    weight = dict(zip(entries, (float(w) for w in prior), strict=True))
+    blended = np.concatenate([_blend(h, variant, weight) for h in closed])
+    if not 0 < y.sum() < len(y):
+        return Choice(variant, weight, AffineCalibration(), ())
+    calibration, history = calibrate(blended, y, group, at_us=at_us, horizon_us=horizon_us)
+    return Choice(variant, weight, calibration, tuple(history))
+
+
+def fit_chosen(rows: Rows, choice: Choice, entries: dict[str, Entry], setting: Setting, *, seed: int) -> StackModel:
+    """Fit the candidates that carry weight on all rows, as chosen."""
+    members, weights = [], []
+    for name, entry in entries.items():
+        if choice.weight[name] > 0:
+            model = entry.make(setting)
+            if isinstance(model, LightGbmModel):
+                model.rounds = model.rounds_grid[choice.variant[name]]
+            members.append(model.fit(rows, seed=seed))
+            weights.append(choice.weight[name])
+    return StackModel(members, weights)
+
+
+def _best_variant(closed: Sequence[HeldOut], name: str) -> int:
+    """The variant with the least log loss over the moments, each after a calibration of its own."""
+    if not closed:
+        return _USUAL_VARIANT if name == LightGbmModel.name else 0
+    losses = np.zeros(len(closed[0].margins[name]))
+    if len(losses) == 1:
+        return 0
+    for h in closed:
+        for v, margin in enumerate(h.margins[name]):
+            losses[v] += _calibrated_loss(margin, h.y)
+    return int(np.argmin(losses))
+
+
+def _calibrated_loss(margin: Vector, y: Vector) -> float:
+    """Summed log loss after the intercept that fits best."""
+    shift = 0.0
+    for _ in range(8):
+        p = 1 / (1 + np.exp(-np.clip(margin + shift, -60, 60)))
+        shift += float((y.mean() - p.mean()) / max(float((p * (1 - p)).mean()), 1e-9))
+    odds = margin + shift
+    return float(np.sum(np.logaddexp(0, odds) - y * odds))
+
+
+def _blend(held: HeldOut, variant: dict[str, int], weight: dict[str, float]) -> Vector:
+    return np.asarray(sum(w * held.margins[n][variant[n]] for n, w in weight.items() if w), np.float64)
+
+
+def _joined(closed: Sequence[HeldOut]) -> tuple[Vector, NDArray[np.int64]]:
+    y = np.concatenate([h.y for h in closed])
+    group = np.concatenate([np.full(len(h.y), h.moment_us, np.int64) for h in closed])
+    return y, group

@@ -1,0 +1,78 @@
+"""Every model by its name: what `--model NAME` accepts, what `auto` chooses from, and how a bundle is read back.
+
+To add a model: write one file with a class that keeps the protocol of `base.py`, and name it here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebbtide.core.errors import InputError, MissingBundleError
+from ebbtide.models.base import Model
+from ebbtide.models.bgnbd import BgNbd, BgNbdModel
+from ebbtide.models.lightgbm import LightGbmModel
+from ebbtide.models.logistic import LogisticModel
+from ebbtide.models.rules import FrequencyModel, RecencyModel
+from ebbtide.models.stack import StackModel
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a model may need to know beside its rows. `bgnbd`: parameters fitted on all users known at the end."""
+
+    horizon_days: float
+    bgnbd: BgNbd | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model in the registry. `prior`: its weight in `auto` before any evidence; None: `auto` leaves it out."""
+
+    make: Callable[[Setting], Model]
+    load: Callable[[Path], Model]
+    prior: float | None = None
+
+
+MODELS: dict[str, Entry] = {
+    "recency": Entry(lambda _: RecencyModel(), RecencyModel.load),
+    "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load),
+    "bgnbd": Entry(lambda s: BgNbdModel(s.bgnbd, s.horizon_days), BgNbdModel.load, prior=0.0),
+    "logistic": Entry(lambda _: LogisticModel(), LogisticModel.load, prior=0.5),
+    "lightgbm": Entry(lambda _: LightGbmModel(), LightGbmModel.load, prior=0.5),
+}
+
+
+def candidates(name: str) -> dict[str, Entry]:
+    """The models that take part: one by its name, or all that `auto` chooses from. Raises InputError."""
+    if name == AUTO:
+        return {n: e for n, e in MODELS.items() if e.prior is not None}
+    if name not in MODELS:
+        known = [AUTO, *MODELS]
+        close = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            "no model `{name}`{hint}; the models are {known}",
+            "没有模型 `{name}`{hint}；可用模型：{known}",
+            name=name,
+            hint=f" (`{close[0]}`?)" if close else "",
+            known=", ".join(known),
+        )
+    return {name: MODELS[name]}
+
+
+def load_stack(folder: Path) -> StackModel:
+    """Read a saved stack with its members. Raises MissingBundleError on a member that this version does not know."""
+    weights: dict[str, float] = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
+    unknown = sorted(set(weights) - set(MODELS))
+    if unknown:
+        raise MissingBundleError(
+            "the bundle holds models that this version does not know: {names}; train again",
+            "模型包含有此版本不认识的模型：{names}；请重新训练",
+            names=", ".join(unknown),
+        )
+    return StackModel([MODELS[n].load(folder / n) for n in weights], list(weights.values()))

@@ -1,0 +1,69 @@
+"""The shelf: the bundles of one workspace, and which of them is current."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebbtide.core.errors import InputError, MissingBundleError
+from ebbtide.models.bundle import Bundle, load_bundle
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Bundles in `folder`; the file `history` names the promoted ones, the last line is current."""
+
+    folder: Path
+
+    def ids(self) -> list[str]:
+        """Bundle names, oldest first."""
+        return sorted(p.parent.name for p in self.folder.glob("*/manifest.json"))
+
+    def history(self) -> list[str]:
+        """Promotions, oldest first."""
+        file = self.folder / "history"
+        return file.read_text(encoding="utf-8").split() if file.is_file() else []
+
+    def current_id(self) -> str:
+        """The promoted bundle. Raises MissingBundleError if none is."""
+        history = self.history()
+        if not history:
+            raise MissingBundleError(
+                "no trained model: run `ebbtide train` first", "没有训练好的模型：请先运行 `ebbtide train`"
+            )
+        return history[-1]
+
+    def load(self, name: str | None = None) -> Bundle:
+        """The named bundle, default the current one."""
+        return load_bundle(self.folder / self._known(name or self.current_id()))
+
+    def promote(self, name: str) -> None:
+        """Make a bundle current. Raises InputError if there is none of that name."""
+        self._write([*self.history(), self._known(name)])
+
+    def roll_back(self) -> str:
+        """Make the bundle before the current one current again; its name. Raises InputError if there is none."""
+        history = self.history()
+        if len(history) < 2:
+            raise InputError("there is no earlier bundle to roll back to", "没有可回退的更早模型")
+        self._write(history[:-1])
+        return history[-2]
+
+    def _known(self, name: str) -> str:
+        if name not in self.ids():
+            raise InputError(
+                "no bundle `{name}`; there are: {known}",
+                "没有模型 `{name}`；现有：{known}",
+                name=name,
+                known=", ".join(self.ids()) or "-",
+            )
+        return name
+
+    def _write(self, history: list[str]) -> None:
+        with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False, encoding="utf-8") as file:
+            file.write("\n".join(history) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, self.folder / "history")

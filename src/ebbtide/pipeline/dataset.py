@@ -1,0 +1,195 @@
+"""From the lake to training rows: survey what is known, label the cohorts, compute features, bucket by bucket.
+
+Nothing here looks past `until`: an event counts if it occurred and was ingested by then. Rows are put in the order
+(as_of, user), so that neither the number of buckets nor their order can change a model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.churn.labels import labelled_cohorts
+from ebbtide.core.errors import DataError
+from ebbtide.core.ids import hash_texts, sampled_users
+from ebbtide.core.language import Text
+from ebbtide.core.progress import Progress, silent
+from ebbtide.core.windows import from_us, to_us
+from ebbtide.events.capabilities import capabilities_of, observed_facts
+from ebbtide.events.schema import EVENT_COLUMNS
+from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.encode import EncodedShard, encode
+from ebbtide.features.engine import compute
+from ebbtide.models.base import Matrix, Rows, Vector
+from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
+
+LABEL_COLUMNS = ("event_id", "user_id", "occurred_at", "ingested_at", "type")
+
+
+class Shards(Protocol):
+    """What the lake offers: all events of a set of users at a time."""
+
+    def buckets(self) -> list[int]: ...
+
+    def read_bucket(self, bucket: int, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was known at `until`: counts, capabilities, and the span of all events and of outcome events."""
+
+    until_us: int
+    events: int
+    users: int
+    facts: Counter[str]
+    first_us: int
+    last_us: int
+    first_outcome_us: int
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the log can tell."""
+        return capabilities_of(self.facts)
+
+    @property
+    def history_days(self) -> float:
+        """From the first outcome event to `until`."""
+        return (self.until_us - self.first_outcome_us) / 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Population:
+    """Distinct outcome days of all users known at one moment, as BG/NBD takes them: x, t_x, T, each (U,)."""
+
+    x: Vector
+    t_x: Vector
+    age: Vector
+
+
+def known_events(shard: pl.DataFrame, until: datetime) -> pl.DataFrame:
+    """The events that were known at `until`."""
+    return shard.filter((pl.col("occurred_at") <= until) & (pl.col("ingested_at") <= until))
+
+
+def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress: Progress = silent) -> Survey:
+    """Look at all that was known at `until`. Raises DataError if that is nothing of the outcome kind."""
+    facts: Counter[str] = Counter()
+    spans: list[tuple[int, int, int]] = []
+    users = events = 0
+    for shard in _shards(lake, Text("surveying events", "概览事件"), progress):
+        known = known_events(shard, until)
+        facts += observed_facts(known, until)
+        if len(known):
+            at = known["occurred_at"].dt.epoch("us")
+            outcome = at.filter(known.select(definition.is_outcome()).to_series())
+            spans.append((_least(at), int(at.max() or 0), _least(outcome)))  # type: ignore[arg-type]
+            users, events = users + known["user_id"].n_unique(), events + len(known)
+    if not spans or min(s[2] for s in spans) == _NEVER:
+        raise DataError(
+            "no event of the outcome kind was known at {until:%Y-%m-%d}: check [churn] outcome, or choose a later moment",
+            "截至 {until:%Y-%m-%d} 没有结果类型的事件：请检查 [churn] outcome，或选择更晚的时点",
+            until=until,
+        )
+    first, last, first_outcome = (min(s[0] for s in spans), max(s[1] for s in spans), min(s[2] for s in spans))
+    return Survey(to_us(until), events, users, facts, first, last, first_outcome)
+
+
+def label(
+    lake: Shards, definition: ChurnDefinition, moments: Sequence[int], until: datetime, progress: Progress = silent
+) -> pl.DataFrame:
+    """The cohorts of all closed moments: user_id, as_of, churned; labels known at `until`."""
+    at = [from_us(m) for m in moments]
+    parts = [
+        labelled_cohorts(shard, at, definition, known_until=until)
+        for shard in _shards(lake, Text("labelling cohorts", "标注人群"), progress, LABEL_COLUMNS)
+    ]
+    return pl.concat(parts)
+
+
+def collect(
+    lake: Shards,
+    definition: ChurnDefinition,
+    catalogue: Catalogue,
+    cohorts: pl.DataFrame,
+    progress: Progress = silent,
+) -> Rows:
+    """Features of every cohort member at every moment, in the order (as_of, user)."""
+    parts, keys = [], []
+    for shard in _shards(lake, Text("computing features", "计算特征"), progress):
+        encoded = encode(shard, definition)
+        place = pl.DataFrame({"user_id": encoded.user_ids, "place": np.arange(len(encoded), dtype=np.int32)})
+        wanted = cohorts.join(place, on="user_id", how="inner").sort("place", "as_of")
+        if len(wanted):
+            at_us = wanted["as_of"].dt.epoch("us").to_numpy()
+            parts.append(compute(encoded, wanted["place"].to_numpy(), at_us, catalogue))
+            keys.append((hash_texts(wanted["user_id"]), at_us, wanted["churned"].cast(pl.Float64).to_numpy()))
+    if not parts:
+        raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
+    user, at_us, y = (np.concatenate([k[i] for k in keys]) for i in range(3))
+    order = np.lexsort((user, at_us))
+    X = np.concatenate(parts)[order]
+    return Rows(X, y[order], at_us[order], user[order], catalogue.names, definition.closing_us)
+
+
+def sample_cohorts(cohorts: pl.DataFrame, max_rows: int, seed: int) -> tuple[pl.DataFrame, float]:
+    """At most about `max_rows` rows, by a stable sample of users; the share of users kept."""
+    share = min(1.0, max_rows / max(len(cohorts), 1))
+    if share == 1.0:
+        return cohorts, share
+    return cohorts.filter(pl.Series(sampled_users(cohorts["user_id"], share, seed=seed))), share
+
+
+def populations(
+    lake: Shards, definition: ChurnDefinition, catalogue: Catalogue, moments: Sequence[int], progress: Progress = silent
+) -> dict[int, Population]:
+    """The outcome days of all users known at each moment."""
+    columns = catalogue.keep(BGNBD_COLUMNS)
+    found: dict[int, list[Matrix]] = {m: [] for m in moments}
+    for shard in _shards(lake, Text("counting order days", "统计下单日"), progress, LABEL_COLUMNS):
+        encoded = encode(_with_all_columns(shard), definition)
+        users = np.arange(len(encoded), dtype=np.int32)
+        for moment in moments:
+            X = compute(encoded, users, np.full(len(users), moment, np.int64), columns)
+            found[moment].append(X[np.isfinite(X).all(axis=1)])
+    place = [columns.names.index(c) for c in BGNBD_COLUMNS]
+    return {m: _population(np.concatenate(parts).astype(np.float64)[:, place]) for m, parts in found.items()}
+
+
+def encoded_shard(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
+    """Encode a shard that may lack columns."""
+    return encode(_with_all_columns(shard), definition)
+
+
+_NEVER = 2**62
+
+
+def _least(at: pl.Series) -> int:
+    return int(at.min()) if len(at) else _NEVER  # type: ignore[arg-type]
+
+
+def _population(columns: Vector) -> Population:
+    order = np.lexsort(columns.T)
+    x, t_x, age = columns[order].T
+    return Population(x, t_x, age)
+
+
+def _with_all_columns(shard: pl.DataFrame) -> pl.DataFrame:
+    from_schema = [pl.lit(None, t).alias(c) for c, t in EVENT_COLUMNS.items() if c not in shard.columns]
+    return shard.with_columns(from_schema)
+
+
+def _shards(
+    lake: Shards, stage: Text, progress: Progress, columns: Sequence[str] | None = None
+) -> Iterator[pl.DataFrame]:
+    buckets = lake.buckets()
+    for done, bucket in enumerate(buckets):
+        progress(stage, done, len(buckets))
+        yield lake.read_bucket(bucket, columns)
+    progress(stage, len(buckets), len(buckets))

@@ -1,0 +1,34 @@
+"""Where a workspace keeps its things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ebbtide.events.lake import Lake
+from ebbtide.models.shelf import Shelf
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of the workspace at `root`."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The file that describes the shop and the question."""
+        return self.root / "ebbtide.toml"
+
+    @property
+    def home(self) -> Path:
+        """All that Ebbtide keeps."""
+        return self.root / ".ebbtide"
+
+    def lake(self) -> Lake:
+        """The lake of events. Raises MissingError if nothing was ingested yet."""
+        return Lake.open(self.home / "lake")
+
+    def shelf(self) -> Shelf:
+        """The trained bundles."""
+        return Shelf(self.home / "bundles")
