@@ -13,6 +13,7 @@ from pathlib import Path
 from ebbtide.core.config import Config, load_config
 from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
+from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.ingest import IngestReport, ingest
 
 
@@ -46,3 +47,7 @@ class Workspace:
         """Raw files into the lake; bad rows into the quarantine. The same file twice adds nothing."""
         paths = [Path(file) for file in files] if files else None
         return ingest(self.config, self.path, paths, source=source, progress=self._progress)
+
+    def check(self) -> CheckReport:
+        """What the log holds, what looks odd, and whether it can answer the churn question."""
+        return check(self.config, self.path, progress=self._progress)
