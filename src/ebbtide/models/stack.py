@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ebbtide.models.base import Matrix, Model, Rows, Vector
@@ -49,7 +50,7 @@ class StackModel:
         (folder / "stack.json").write_text(json.dumps(weights, indent=1), encoding="utf-8")
 
 
-def fit_weights(margins: Vector, y: Vector, group: Vector, prior: Vector) -> Vector:
+def fit_weights(margins: Vector, y: Vector, group: NDArray[np.int64], prior: Vector) -> Vector:
     """Non-negative weights of K models that explain held-out outcomes best, (K,).
 
     `margins` (K, N): margins of rows that the models had not learnt from; `group` (N,): the moment of each row, which

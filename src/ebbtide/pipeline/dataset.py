@@ -25,12 +25,18 @@ from ebbtide.core.windows import from_us, to_us
 from ebbtide.events.capabilities import capabilities_of, observed_facts
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.features.catalogue import Catalogue
-from ebbtide.features.encode import EncodedShard, encode
+from ebbtide.features.declarations import Count, Feature, Lifetime, PerOrder
+from ebbtide.features.encode import encode
 from ebbtide.features.engine import compute
 from ebbtide.models.base import Matrix, Rows, Vector
-from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
 
 LABEL_COLUMNS = ("event_id", "user_id", "occurred_at", "ingested_at", "type")
+
+
+_LIFETIMES = ("repeat_days", "last_age_days", "age_days")
+VALUE_FEATURES: tuple[Feature, ...] = (Count("order"), PerOrder("value", "order", None))
+"""The number and the mean value of a user's orders, as gamma-gamma takes them."""
+POPULATION_FEATURES: tuple[Feature, ...] = (*map(Lifetime, _LIFETIMES), *VALUE_FEATURES)
 
 
 class Shards(Protocol):
@@ -66,11 +72,14 @@ class Survey:
 
 @dataclass(frozen=True)
 class Population:
-    """Distinct outcome days of all users known at one moment, as BG/NBD takes them: x, t_x, T, each (U,)."""
+    """All users known at one moment, each (U,): x, t_x and T of their outcome days, as BG/NBD takes them, and the
+    number and mean value of their orders, as gamma-gamma takes them."""
 
     x: Vector
     t_x: Vector
     age: Vector
+    orders: Vector
+    order_value: Vector
 
 
 def known_events(shard: pl.DataFrame, until: datetime) -> pl.DataFrame:
@@ -147,24 +156,25 @@ def sample_cohorts(cohorts: pl.DataFrame, max_rows: int, seed: int) -> tuple[pl.
 
 
 def populations(
-    lake: Shards, definition: ChurnDefinition, catalogue: Catalogue, moments: Sequence[int], progress: Progress = silent
+    lake: Shards,
+    definition: ChurnDefinition,
+    moments: Sequence[int],
+    share: float = 1.0,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> dict[int, Population]:
-    """The outcome days of all users known at each moment."""
-    columns = catalogue.keep(BGNBD_COLUMNS)
-    found: dict[int, list[Matrix]] = {m: [] for m in moments}
-    for shard in _shards(lake, Text("counting order days", "统计下单日"), progress, LABEL_COLUMNS):
-        encoded = encode(_with_all_columns(shard), definition)
+    """The outcome days and order values of all users known at each moment, of a sample of `share` of the users."""
+    catalogue = Catalogue(POPULATION_FEATURES, definition.outcome)
+    found: dict[int, list[Matrix]] = {m: [np.empty((0, len(catalogue)), np.float32)] for m in moments}
+    columns = (*LABEL_COLUMNS, "order_id", "value")
+    for shard in _shards(lake, Text("counting order days", "统计下单日"), progress, columns):
+        kept = shard if share == 1 else shard.filter(pl.Series(sampled_users(shard["user_id"], share, seed=seed)))
+        encoded = encode(_with_all_columns(kept), definition)
         users = np.arange(len(encoded), dtype=np.int32)
         for moment in moments:
-            X = compute(encoded, users, np.full(len(users), moment, np.int64), columns)
-            found[moment].append(X[np.isfinite(X).all(axis=1)])
-    place = [columns.names.index(c) for c in BGNBD_COLUMNS]
-    return {m: _population(np.concatenate(parts).astype(np.float64)[:, place]) for m, parts in found.items()}
-
-
-def encoded_shard(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
-    """Encode a shard that may lack columns."""
-    return encode(_with_all_columns(shard), definition)
+            X = compute(encoded, users, np.full(len(users), moment, np.int64), catalogue)
+            found[moment].append(X[np.isfinite(X[:, :3]).all(axis=1)])
+    return {m: _population(np.concatenate(parts).astype(np.float64)) for m, parts in found.items()}
 
 
 _NEVER = 2**62
@@ -176,8 +186,7 @@ def _least(at: pl.Series) -> int:
 
 def _population(columns: Vector) -> Population:
     order = np.lexsort(columns.T)
-    x, t_x, age = columns[order].T
-    return Population(x, t_x, age)
+    return Population(*columns[order].T)
 
 
 def _with_all_columns(shard: pl.DataFrame) -> pl.DataFrame:

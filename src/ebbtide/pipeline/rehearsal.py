@@ -84,6 +84,6 @@ def rehearse(
 def usual_values(rows: Rows) -> dict[str, float]:
     """The median of each column among the newest cohort; columns that nobody there knows are left out."""
     newest = rows.at(int(rows.moments()[-1]))
-    known = np.isfinite(newest.X).any(axis=0)
+    known = np.flatnonzero(np.isfinite(newest.X).any(axis=0))
     medians = np.nanmedian(newest.X[:, known], axis=0)
-    return dict(zip((n for n, k in zip(rows.names, known, strict=True) if k), medians.astype(float), strict=True))
+    return {rows.names[i]: float(median) for i, median in zip(known, medians, strict=True)}

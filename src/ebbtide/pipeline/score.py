@@ -1,0 +1,249 @@
+"""`score`: one function for a shard, and the loop that hands it the lake's buckets.
+
+`score_shard` is the only way a user gets a score; batch, cluster and service all call it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ebbtide.churn.labels import cohort_at
+from ebbtide.core.config import BandsConfig, Config
+from ebbtide.core.errors import InputError, MissingExtraError, RetryError
+from ebbtide.core.language import Language, Text
+from ebbtide.core.progress import Progress, silent
+from ebbtide.core.windows import to_us
+from ebbtide.events.schema import TIME, empty_events
+from ebbtide.explain.reasons import REASONS_TYPE, reason_column
+from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.encode import encode
+from ebbtide.features.engine import compute
+from ebbtide.models.base import Matrix, Vector, sigmoid
+from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
+from ebbtide.models.bundle import Bundle
+from ebbtide.models.columns import with_model_columns
+from ebbtide.pipeline.dataset import VALUE_FEATURES, known_events
+from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.train import newest_moment
+
+ReasonsFor = Literal["none", "at_risk", "all"]
+BANDS = ("low", "medium", "high")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The cohort members of one shard, N of them: ids, X with the model columns, calibrated log-odds."""
+
+    user_id: pl.Series
+    X: Matrix
+    log_odds: Vector
+    expected_orders: Vector
+    value_at_risk: Vector
+
+    @property
+    def probability(self) -> Vector:
+        """Calibrated probability of churn, (N,)."""
+        return sigmoid(self.log_odds)
+
+
+def score_shard(
+    events: pl.DataFrame,
+    as_of: datetime,
+    bundle: Bundle,
+    *,
+    reasons: ReasonsFor = "at_risk",
+    language: Language = "en",
+) -> pl.DataFrame:
+    """Score the eligible users of some users' events: one row a user, sorted by user_id.
+
+    `events` must hold all events of its users; those not known at `as_of` are ignored. Out: user_id, as_of,
+    churn_probability, band, reasons, expected_orders, value_at_risk, model. Percentiles need the whole cohort and are
+    added by `score`. `reasons`: for nobody, for the bands above low, or for all.
+    """
+    scored = score_members(events, as_of, bundle)
+    p = scored.probability
+    band = bands_of(p, bundle.config.bands)
+    wanted = {"none": np.zeros(len(p), np.bool_), "at_risk": band != BANDS[0], "all": np.ones(len(p), np.bool_)}
+    return pl.DataFrame(
+        {
+            "user_id": scored.user_id,
+            "as_of": pl.Series([as_of] * len(p), dtype=TIME),
+            "churn_probability": p,
+            "band": pl.Series(band.astype(str), dtype=pl.String),
+            "reasons": _reasons(scored, bundle, wanted[reasons], language),
+            "expected_orders": scored.expected_orders,
+            "value_at_risk": scored.value_at_risk,
+            "model": pl.Series([bundle.id] * len(p), dtype=pl.String),
+        }
+    ).with_columns(pl.col("expected_orders", "value_at_risk").fill_nan(None))
+
+
+def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scored:
+    """Features, margin and money of the eligible users of a shard, sorted by user_id."""
+    known = known_events(events, as_of)
+    members = cohort_at(known, as_of, bundle.definition)["user_id"]
+    shard = encode(known, bundle.definition)
+    at_user = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
+    at_us = np.full(len(at_user), to_us(as_of), np.int64)
+    base = compute(shard, at_user, at_us, bundle.catalogue)
+    X = with_model_columns(base, bundle.catalogue.names, bundle.setting)
+    log_odds = bundle.calibration.apply(bundle.stack.margin(X))
+    expected = X[:, -1].astype(np.float64)
+    worth = np.full(len(at_user), np.nan)
+    if bundle.gamma_gamma is not None:
+        money = compute(shard, at_user, at_us, Catalogue(VALUE_FEATURES, bundle.definition.outcome))
+        worth = bundle.gamma_gamma.expected_value(money[:, 0], money[:, 1])
+    at_risk = sigmoid(log_odds) * _orders_if_stays(X, bundle) * worth
+    return Scored(shard.user_ids.gather(at_user), X, log_odds, expected, at_risk)
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """The ranked list, most at risk first: the columns of `score_shard` and percentile (0-100, 100 = most at risk)."""
+
+    frame: pl.DataFrame
+    as_of: datetime
+    bundle: str
+    currency: str
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The list as a Polars frame."""
+        return self.frame
+
+    def to_arrow(self) -> Any:
+        """The list as an Arrow table."""
+        return self.frame.to_arrow()
+
+    def to_pandas(self) -> Any:
+        """The list as a pandas frame. Raises MissingExtraError without the extra `pandas`."""
+        if find_spec("pandas") is None:
+            raise MissingExtraError("pandas", Text("a pandas frame", "pandas 数据框"))
+        return self.frame.to_pandas()
+
+    def bands(self) -> dict[str, int]:
+        """Users in each band, high first."""
+        counts = dict(self.frame["band"].value_counts().iter_rows())
+        return {band: counts.get(band, 0) for band in reversed(BANDS)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts; the list itself goes to a file or the terminal."""
+        return {
+            "as_of": self.as_of.isoformat(),
+            "model": self.bundle,
+            "users": len(self.frame),
+            "bands": self.bands(),
+            "mean_probability": self.frame["churn_probability"].mean(),
+            "value_at_risk": self.frame["value_at_risk"].sum() if len(self.frame) else None,
+        }
+
+
+def score(
+    config: Config,
+    root: Path,
+    *,
+    as_of: datetime | None = None,
+    bundle: str | None = None,
+    reasons: ReasonsFor = "at_risk",
+    language: Language | None = None,
+    progress: Progress = silent,
+) -> ScoreReport:
+    """Score everybody who is eligible at `as_of` (default: the newest event), bucket by bucket.
+
+    Raises MissingBundleError without a trained bundle, MissingError without a lake.
+    """
+    places = Places(root)
+    loaded, lake = places.shelf().load(bundle), places.lake()
+    as_of = as_of or newest_moment(lake)
+    words, buckets, parts = language or config.shop.language, lake.buckets(), []
+    for done, bucket in enumerate(buckets):
+        progress(Text("scoring users", "为用户评分"), done, len(buckets))
+        shard = lake.read_bucket(bucket)
+        parts.append(score_shard(shard, as_of, loaded, reasons=reasons, language=words))
+    progress(Text("scoring users", "为用户评分"), len(buckets), len(buckets))
+    ranked = rank(pl.concat(parts) if parts else score_shard(empty_events(), as_of, loaded))
+    return ScoreReport(ranked, as_of, loaded.id, config.shop.currency)
+
+
+def rank(scored: pl.DataFrame) -> pl.DataFrame:
+    """Most at risk first, with the percentile: the share of the cohort at the same or a lower probability, in %."""
+    percentile = 100 * pl.col("churn_probability").rank("max") / pl.len()
+    columns = ["user_id", "as_of", "churn_probability", "percentile", "band", "reasons", "expected_orders"]
+    ordered = scored.with_columns(percentile=percentile).select(*columns, "value_at_risk", "model")
+    return ordered.sort(["churn_probability", "user_id"], descending=[True, False])
+
+
+def write_scores(frame: pl.DataFrame, file: Path) -> None:
+    """Write the list by the file's suffix: .parquet, .csv (reasons as texts joined by "; ") or .jsonl; atomically.
+
+    Raises InputError for another suffix, RetryError if the disk refuses.
+    """
+    aside = file.with_name(f".{file.name}.part")
+    writers = {".parquet": _to_parquet, ".csv": _to_csv, ".jsonl": _to_jsonl, ".ndjson": _to_jsonl, ".json": _to_jsonl}
+    if file.suffix.lower() not in writers:
+        raise InputError(
+            "cannot tell the format from `{suffix}`: use .parquet, .csv or .jsonl",
+            "无法从 `{suffix}` 判断格式：请用 .parquet、.csv 或 .jsonl",
+            suffix=file.suffix or file.name,
+        )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writers[file.suffix.lower()](frame, aside)
+        aside.replace(file)
+    except OSError as fault:
+        aside.unlink(missing_ok=True)
+        raise RetryError(
+            "the list could not be written: {reason}", "无法写出列表：{reason}", reason=fault.strerror or "disk"
+        ) from None
+
+
+def _to_parquet(frame: pl.DataFrame, file: Path) -> None:
+    frame.write_parquet(file)
+
+
+def _to_csv(frame: pl.DataFrame, file: Path) -> None:
+    texts = pl.col("reasons").list.eval(pl.element().struct.field("text")).list.join("; ")
+    frame.with_columns(reasons=texts, as_of=pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv(file)
+
+
+def _to_jsonl(frame: pl.DataFrame, file: Path) -> None:
+    frame.with_columns(as_of=pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_ndjson(file)
+
+
+def bands_of(probability: Vector, limits: BandsConfig) -> NDArray[np.str_]:
+    """The band of each probability: low, medium or high; a limit belongs to the band above it."""
+    return np.asarray(BANDS)[np.searchsorted([limits.medium, limits.high], probability, side="right")]
+
+
+def _orders_if_stays(X: Matrix, bundle: Bundle) -> Vector:
+    """Expected orders over the horizon of a user who places at least one: E[n] / P(n > 0), BG/NBD."""
+    if bundle.bgnbd is None:
+        return np.full(len(X), np.nan)
+    names = bundle.catalogue.names
+    x, t_x, age = (X[:, names.index(c)].astype(np.float64) for c in BGNBD_COLUMNS)
+    none = bundle.bgnbd.probability_none(x, t_x, age, bundle.definition.horizon_days)
+    return np.asarray(X[:, -1] / np.maximum(1 - none, 1e-9), np.float64)
+
+
+def _reasons(scored: Scored, bundle: Bundle, wanted: NDArray[np.bool_], language: Language) -> pl.Series:
+    """The reasons of the wanted users; null for the others."""
+    out = pl.Series("reasons", [None] * len(wanted), dtype=REASONS_TYPE)
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        return out
+    X = scored.X[rows]
+    terms = bundle.calibration.apply_to_contributions(bundle.stack.contributions(X))
+    said = reason_column(
+        terms, X, bundle.columns, bundle.usual, currency=bundle.config.shop.currency, language=language
+    )
+    return out.scatter(rows.tolist(), said)

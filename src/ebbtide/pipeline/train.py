@@ -1,0 +1,273 @@
+"""`train`: from the lake to a bundle that carries honest figures.
+
+Survey, sufficiency gate, cohorts, features; the rehearsal at past moments (the figures); then the same policy fitted
+on all closed moments (the bundle).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.churn.sufficiency import Sufficiency, judge_sufficiency
+from ebbtide.core.config import Config
+from ebbtide.core.errors import DataError, MissingError
+from ebbtide.core.language import Text
+from ebbtide.core.progress import Progress, silent
+from ebbtide.core.windows import from_us
+from ebbtide.events.lake import Lake
+from ebbtide.features.catalogue import Catalogue, default_catalogue
+from ebbtide.features.user_file import load_user_features
+from ebbtide.models.auto import choose, fit_chosen
+from ebbtide.models.base import Rows
+from ebbtide.models.bgnbd import fit_bgnbd
+from ebbtide.models.bundle import Bundle, write_bundle
+from ebbtide.models.columns import rows_with_model_columns
+from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
+from ebbtide.models.registry import Entry, Setting, candidates
+from ebbtide.pipeline.card import model_card
+from ebbtide.pipeline.dataset import (
+    LABEL_COLUMNS,
+    Population,
+    Survey,
+    collect,
+    label,
+    populations,
+    sample_cohorts,
+    survey,
+)
+from ebbtide.pipeline.manifest import describe_run
+from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.rehearsal import (
+    MOST_HELD_OUT,
+    Rehearsed,
+    held_out_moments,
+    rehearse,
+    training_moments,
+    usual_values,
+)
+from ebbtide.pipeline.verdict import Verdict, judge_rehearsals
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What `train` did. `verdict` holds the honest figures of the policy; `sampled` is the share of users whose rows
+    were used; `moments` how many closed cutoffs the bundle learnt from."""
+
+    bundle: str
+    model: str
+    until: datetime
+    definition: ChurnDefinition
+    rows: int
+    users: int
+    columns: int
+    moments: int
+    sampled: float
+    weights: dict[str, float]
+    sufficiency: Sufficiency
+    verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-safe fields."""
+        return vars(self) | {
+            "until": self.until.isoformat(),
+            "definition": self.definition.to_json(),
+            "sufficiency": self.sufficiency.to_json(),
+            "verdict": self.verdict.to_json(),
+        }
+
+    def lines(self) -> list[Text]:
+        """The result in a few sentences."""
+        mixed = ", ".join(f"{name} {weight:.2f}" for name, weight in self.weights.items())
+        lines = [
+            Text(
+                f"bundle {self.bundle}: {mixed}; {self.rows:,} rows of {self.users:,} users at {self.moments} cutoffs, "
+                f"{self.columns} columns",
+                f"模型 {self.bundle}：{mixed}；{self.moments} 个时点上 {self.users:,} 位用户的 {self.rows:,} 行，"
+                f"{self.columns} 列",
+            )
+        ]
+        if self.sampled < 1:
+            lines.append(
+                Text(
+                    f"a stable sample of {self.sampled:.1%} of the users was used (train.max_rows)",
+                    f"使用了 {self.sampled:.1%} 用户的固定样本（train.max_rows）",
+                )
+            )
+        if self.sufficiency.level == "warn":
+            lines.append(self.sufficiency.text)
+        return [*lines, *self.verdict.lines()]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that fitting needs: rows of all closed moments and what was known of all users at some of them."""
+
+    lake: Lake
+    definition: ChurnDefinition
+    until_us: int
+    seen: Survey
+    gate: Sufficiency
+    catalogue: Catalogue
+    rows: Rows
+    sampled: float
+    held_out: list[int]
+    people: dict[int, Population]
+
+    def setting_at(self, moment_us: int) -> Setting:
+        """BG/NBD fitted on all users known at a moment."""
+        p = self.people[moment_us]
+        fitted = fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None
+        return Setting(self.definition.horizon_days, fitted)
+
+
+def train(
+    config: Config,
+    root: Path,
+    *,
+    until: datetime | None = None,
+    model: str | None = None,
+    progress: Progress = silent,
+) -> TrainReport:
+    """Train a bundle on what was known at `until` (default: the newest event) and make it current.
+
+    Raises SufficiencyError if the data cannot answer the question, InputError for an unknown model, MissingError
+    without a lake.
+    """
+    name = model or config.train.model
+    entries = candidates(name)
+    ready = prepare(config, root, until=until, progress=progress)
+    settings = {m: ready.setting_at(m) for m in ready.people}
+    past = rehearse(
+        ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress
+    )
+    verdict = judge_rehearsals(past, ready.rows, config)
+    progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 0, 1)
+    bundle = _fit(config, ready, past, entries, settings[ready.until_us], verdict, name)
+    shelf = Places(root).shelf()
+    write_bundle(shelf.folder, bundle, model_card(bundle, verdict, ready.gate))
+    shelf.promote(bundle.id)
+    progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 1, 1)
+    return TrainReport(
+        bundle=bundle.id,
+        model=name,
+        until=from_us(ready.until_us),
+        definition=ready.definition,
+        rows=len(ready.rows),
+        users=len(np.unique(ready.rows.user)),
+        columns=len(bundle.columns),
+        moments=len(ready.rows.moments()),
+        sampled=ready.sampled,
+        weights=_weights(bundle),
+        sufficiency=ready.gate,
+        verdict=verdict,
+    )
+
+
+def prepare(
+    config: Config, root: Path, *, until: datetime | None, progress: Progress, held_out: int = MOST_HELD_OUT
+) -> Prepared:
+    """Survey the lake, pass the sufficiency gate, and compute the rows of all closed moments, `held_out` of which
+    will be rehearsed."""
+    lake = Places(root).lake()
+    definition = ChurnDefinition.from_config(config.churn)
+    until = until or newest_moment(lake)
+    seen = survey(lake, definition, until, progress)
+    gate = judge_sufficiency(
+        lambda: (lake.read_bucket(b, LABEL_COLUMNS) for b in lake.buckets()), definition, until=until
+    )
+    gate.check()
+    moments = training_moments(seen.first_outcome_us, seen.until_us, definition, config.train.max_cutoffs)
+    cohorts = label(lake, definition, moments, until, progress)
+    used, share = sample_cohorts(cohorts, config.train.max_rows, config.train.seed)
+    catalogue = shop_catalogue(config, root, definition, seen)
+    rehearsed = held_out_moments(moments, definition.closing_us, held_out)
+    wanted = [*rehearsed, seen.until_us]
+    return Prepared(
+        lake=lake,
+        definition=definition,
+        until_us=seen.until_us,
+        seen=seen,
+        gate=gate,
+        catalogue=catalogue,
+        rows=collect(lake, definition, catalogue, used, progress),
+        sampled=share,
+        held_out=rehearsed,
+        people=populations(lake, definition, wanted, share, config.train.seed, progress),
+    )
+
+
+def newest_moment(lake: Lake) -> datetime:
+    """The moment at which the newest event was known."""
+    last = lake.summary().last_ingested_us
+    if last is None:
+        raise MissingError(
+            "the lake holds no events yet: run `ebbtide ingest`", "数据湖中还没有事件：请运行 `ebbtide ingest`"
+        )
+    return from_us(last)
+
+
+def shop_catalogue(config: Config, root: Path, definition: ChurnDefinition, seen: Survey) -> Catalogue:
+    """The shipped features that the log supports, the shop's own, less those that the config drops."""
+    catalogue = default_catalogue(definition, seen.history_days)
+    if config.features.file:
+        catalogue = catalogue.extended(load_user_features(root / config.features.file))
+    return catalogue.available(seen.capabilities).drop(config.features.drop)
+
+
+def _fit(
+    config: Config,
+    ready: Prepared,
+    past: list[Rehearsed],
+    entries: dict[str, Entry],
+    setting: Setting,
+    verdict: Verdict,
+    name: str,
+) -> Bundle:
+    """The policy applied today: choose on all rehearsed moments, fit on all closed ones."""
+    held = [r.held for r in past]
+    choice = choose(
+        held, entries, known_us=ready.until_us, at_us=ready.until_us, horizon_us=ready.definition.horizon_us
+    )
+    rows = rows_with_model_columns(ready.rows, setting)
+    stack = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
+    moments = [int(m) for m in rows.moments()]
+    return Bundle(
+        manifest=describe_run(
+            ready.lake, ready.seen, rows, moments, model=name, sampled=ready.sampled, seed=config.train.seed
+        ),
+        config=config,
+        definition=ready.definition,
+        catalogue=ready.catalogue,
+        stack=stack,
+        calibration=choice.calibration,
+        bgnbd=setting.bgnbd,
+        gamma_gamma=_order_values(ready.people[ready.until_us], ready.seen),
+        usual=usual_values(rows),
+        metrics=verdict.to_json(),
+        choice={
+            "weight": choice.weight,
+            "variant": choice.variant,
+            "calibration": choice.calibration.to_json(),
+            "history": [h.to_json() for h in choice.history],
+        },
+    )
+
+
+def _order_values(people: Population, seen: Survey) -> GammaGamma | None:
+    """Gamma-gamma on all users; None where the log has no money or too little of it."""
+    if not {"money", "orders"} <= seen.capabilities:
+        return None
+    try:
+        return fit_gamma_gamma(people.orders, people.order_value)
+    except DataError:
+        return None
+
+
+def _weights(bundle: Bundle) -> dict[str, float]:
+    return {m.name: w for m, w in zip(bundle.stack.members, bundle.stack.weights, strict=True)}

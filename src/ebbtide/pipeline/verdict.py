@@ -1,0 +1,151 @@
+"""The honest figures of a training policy: each past moment judged with the choice made before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebbtide.core.config import Config
+from ebbtide.core.language import Text
+from ebbtide.core.windows import from_us
+from ebbtide.evaluation.slices import range_labels
+from ebbtide.evaluation.summary import Evaluation, evaluate
+from ebbtide.models.base import Rows, Vector, sigmoid
+from ebbtide.pipeline.rehearsal import Rehearsed
+
+_TENURE, _SPENT = "outcome_age_days", "order_value_each_all"
+_TENURE_EDGES = np.array([30.0, 90.0, 180.0, 365.0, 730.0])
+
+
+@dataclass(frozen=True)
+class PastMoment:
+    """One rehearsed moment. `calibrated` is False where no earlier moment existed to calibrate on.
+
+    `members`: the AUROC of each candidate alone, beside the policy's.
+    """
+
+    as_of: datetime
+    users: int
+    churn_rate: float
+    predicted_rate: float
+    auroc: tuple[float | None, float | None, float | None]
+    ece: float | None
+    calibrated: bool
+    weights: dict[str, float]
+    members: dict[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-safe fields."""
+        return vars(self) | {"as_of": self.as_of.isoformat(), "auroc": list(self.auroc)}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`test`: the newest closed cutoff, predicted as on that day; None if it could not be rehearsed.
+
+    `backtest`: all rehearsed moments, oldest first, the test moment last.
+    """
+
+    tested_at: datetime | None
+    test: Evaluation | None
+    backtest: tuple[PastMoment, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-safe fields."""
+        return {
+            "tested_at": self.tested_at.isoformat() if self.tested_at else None,
+            "test": self.test.to_json() if self.test else None,
+            "backtest": [m.to_json() for m in self.backtest],
+        }
+
+    def lines(self) -> list[Text]:
+        """The verdict in a few sentences."""
+        if self.test is None or self.tested_at is None:
+            return [
+                Text(
+                    "the history is too short to rehearse the past: no honest figure can be given yet",
+                    "历史太短，无法演练过去时点：暂时无法给出可信的评估数字",
+                )
+            ]
+        auroc, ece = self.test.metrics["auroc"], self.test.metrics["ece"]
+        base = self.test.base_rate
+        day = f"{self.tested_at:%Y-%m-%d}"
+        return [
+            Text(
+                f"out of time at {day} ({self.test.users:,} users, {base.value:.1%} churned): "
+                f"AUROC {_said(auroc)}, calibration error {_said(ece)}",
+                f"时间外检验 {day}（{self.test.users:,} 位用户，流失率 {base.value:.1%}）："
+                f"AUROC {_said(auroc)}，校准误差 {_said(ece)}",
+            ),
+            Text("quality {index}/100: ", "质量 {index}/100：").format(index=self.test.quality.index)
+            + self.test.quality.advice,
+        ]
+
+
+def judge_rehearsals(past: Sequence[Rehearsed], rows: Rows, config: Config) -> Verdict:
+    """Judge every rehearsed moment; the newest one in full, with slices and value."""
+    if not past:
+        return Verdict(None, None, ())
+    newest = past[-1]
+    p = sigmoid(newest.choice.apply(newest.held))
+    cohort = rows.at(newest.held.moment_us)
+    test = evaluate(
+        newest.held.y,
+        p,
+        user=newest.held.user,
+        value=_values(cohort),
+        groups=_groups(cohort),
+        profit=config.profit,
+        draws=config.train.bootstrap,
+        seed=config.train.seed,
+    )
+    moments = tuple(_judge(r, config) for r in past)
+    return Verdict(from_us(newest.held.moment_us), test, moments)
+
+
+def _judge(rehearsed: Rehearsed, config: Config) -> PastMoment:
+    held, choice = rehearsed.held, rehearsed.choice
+    p = sigmoid(choice.apply(held))
+    found = evaluate(held.y, p, user=held.user, draws=config.train.bootstrap, seed=config.train.seed)
+    members = {}
+    for name, margins in held.margins.items():
+        alone = evaluate(held.y, sigmoid(margins[choice.variant[name]]), user=held.user, draws=50, seed=0)
+        members[name] = alone.metrics["auroc"].value
+    auroc = found.metrics["auroc"]
+    return PastMoment(
+        as_of=from_us(held.moment_us),
+        users=found.users,
+        churn_rate=float(held.y.mean()),
+        predicted_rate=float(p.mean()),
+        auroc=(auroc.value, auroc.low, auroc.high),
+        ece=found.metrics["ece"].value,
+        calibrated=bool(choice.history),
+        weights=choice.weight,
+        members=members,
+    )
+
+
+def _groups(cohort: Rows) -> dict[str, NDArray[np.object_]]:
+    """Slices by tenure and, where money is known, by average order value (quarters of the cohort)."""
+    groups = {"tenure_days": range_labels(cohort.column(_TENURE).astype(np.float64), _TENURE_EDGES)}
+    values = _values(cohort)
+    if values is not None and np.isfinite(values).any():
+        edges = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
+        groups["order_value"] = range_labels(values, edges)
+    return groups
+
+
+def _values(cohort: Rows) -> Vector | None:
+    return cohort.column(_SPENT).astype(np.float64) if _SPENT in cohort.names else None
+
+
+def _said(estimate: Any) -> str:
+    if estimate.value is None:
+        return "-"
+    ends = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}{ends}"
