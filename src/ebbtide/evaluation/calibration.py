@@ -103,9 +103,8 @@ def _bin_shares(users: Vector, bins: int) -> Vector:
 
     Bin sizes differ by one at most, larger ones first, as in `numpy.array_split`.
     """
-    above = np.cumsum(users[::-1])[::-1]
-    end = above[0] - above + users
-    count = round(float(above[0]))
+    end = np.cumsum(users[::-1])[::-1]
+    count = round(float(end[0]))
     sizes = np.full(bins, count // bins) + (np.arange(bins) < count % bins)
     edges = np.r_[0, np.cumsum(sizes)].astype(np.float64)
     overlap = np.minimum(end[:, None], edges[1:]) - np.maximum((end - users)[:, None], edges[:-1])

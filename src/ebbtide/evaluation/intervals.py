@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ebbtide.evaluation.tally import Vector
 
 LEVEL = 0.95
+_Z = 1.959963984540054
 _CHUNK_CELLS = 2_000_000
 _MAX_CELLS = 60_000_000
 _MIN_DRAWS = 50
@@ -40,16 +41,19 @@ class Estimate:
         return cls(_finite(value), low, high)
 
     @classmethod
-    def of_biased(cls, value: float, draws: Vector, *, floor: float = 0.0) -> Estimate:
-        """Reversed percentile interval `[2 value - high, 2 value - low]`, not below `floor`.
+    def of_biased(cls, value: float, draws: Vector) -> Estimate:
+        """Interval of a figure that noise pushes up and that cannot be negative, such as ECE.
 
-        For figures that noise pushes up, such as ECE: resampling pushes them up once more, and reversing takes that
-        bias off again (Davison and Hinkley 1997, section 5.2, the basic interval).
+        Resampling adds the noise once more: if the mean of the draws lies `b` above the value, then the value itself
+        may lie up to `(1 + sqrt 2) b` above the truth (all of it noise: E|N(0, s)| against E|N(0, s sqrt 2)|), or not
+        at all (no sign in doubt). The interval allows for both, so it is a little too wide rather than too narrow.
         """
-        low, high = _middle(draws)
-        if low is None or high is None:
+        defined = draws[np.isfinite(draws)]
+        if not len(defined):
             return cls(_finite(value), None, None)
-        return cls(_finite(value), max(2 * value - high, floor), max(2 * value - low, floor))
+        pushed = max(float(defined.mean()) - value, 0.0)
+        reach = _Z * float(defined.std())
+        return cls(_finite(value), max(value - (1 + math.sqrt(2)) * pushed - reach, 0.0), value + reach)
 
     def to_json(self) -> dict[str, float | None]:
         """JSON-safe fields."""
@@ -89,7 +93,7 @@ def row_users(*columns: NDArray[Any]) -> NDArray[np.int64]:
     return place
 
 
-def wilson(hits: float, size: float, *, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson(hits: float, size: float, *, z: float = _Z) -> tuple[float, float]:
     """Wilson's score interval for a share of `hits` in `size`; (0, 1) for nobody.
 
     Source: Wilson 1927; Brown, Cai and DasGupta 2001.
