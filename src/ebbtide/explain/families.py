@@ -1,0 +1,40 @@
+"""Contributions merged by feature family: what the score owes to each kind of evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebbtide.core.errors import DefectError
+from ebbtide.explain.phrases import Column
+
+Floats = NDArray[np.float64]
+
+
+Columns: TypeAlias = Sequence[Column]
+"""What describes the columns of a design matrix, in their order: `Catalogue.features`, then the models' columns."""
+
+
+def family_names(columns: Columns) -> tuple[str, ...]:
+    """The K families of the columns, in order of first appearance."""
+    return tuple(dict.fromkeys(c.family for c in columns))
+
+
+def families_of(contributions: Floats, columns: Columns) -> Floats:
+    """Sum the contributions of each family's columns: (N, F + 1) -> (N, K), in the order of `family_names`.
+
+    Base value (the last column) + all families = the margin, in log-odds, within 1e-6.
+    Raises DefectError if the contributions do not belong to these columns.
+    """
+    if contributions.shape[1] != len(columns) + 1:
+        raise DefectError(
+            "the model explains {got} columns, {wanted} are described",
+            "模型解释了 {got} 列，而有说明的是 {wanted} 列",
+            got=contributions.shape[1] - 1,
+            wanted=len(columns),
+        )
+    member = np.array([c.family for c in columns])[:, None] == np.array(family_names(columns))[None, :]
+    return np.asarray(contributions[:, :-1] @ member.astype(np.float64), np.float64)

@@ -1,0 +1,355 @@
+"""How a column is said in a sentence: one phrase a feature, chosen by the kind of its declaration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import Protocol
+
+from ebbtide.core.language import Text
+from ebbtide.features.declarations import (
+    ActiveBlocks,
+    ActiveDays,
+    Calendar,
+    Count,
+    Decayed,
+    Entropy,
+    Gap,
+    GapQuantile,
+    LagBlock,
+    LastValue,
+    Lifetime,
+    Mean,
+    OrderTrait,
+    PerOrder,
+    Rate,
+    Recency,
+    Share,
+    Shift,
+    Tenure,
+    Trend,
+)
+from ebbtide.features.selectors import TYPE_WORDS, Selector, parse_selector
+from ebbtide.features.words import window_words
+
+
+class Column(Protocol):
+    """What a column must tell about itself to be worded: every `Feature` does."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def description(self) -> Text: ...
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A column in a sentence. `stated` holds {value}; `none` and `one` replace it for 0 and 1; `unknown` for NaN.
+
+    unit: how the value is said (`amounts.say`). is_plain: an analyst understands it at once; plain columns speak for
+    their family first. own_usual: the column that holds what is usual for this user, or "". has_usual: comparing it
+    with others makes sense.
+    """
+
+    stated: Text
+    unknown: Text
+    unit: str
+    none: Text | None = None
+    one: Text | None = None
+    is_plain: bool = True
+    own_usual: str = ""
+    has_usual: bool = True
+
+    def about(self, value: float) -> Text:
+        """The template that fits the value."""
+        if value != value:
+            return self.unknown
+        if value == 0 and self.none is not None:
+            return self.none
+        return self.one if value == 1 and self.one is not None else self.stated
+
+
+@singledispatch
+def phrase_of(column: Column) -> Phrase:
+    """The phrase of a column; kinds without one of their own are said as "description: value"."""
+    return _labelled(column.description, column.unit, is_plain=column.unit not in ("number", "ratio"))
+
+
+@phrase_of.register
+def _(column: Recency) -> Phrase:
+    last = single(column.selector, column.outcome)
+    return Phrase(
+        Text("{{value}} since the last {last}", "距上次{last}已 {{value}}").format(last=last),
+        _never(column.selector, column.outcome),
+        column.unit,
+        own_usual=GapQuantile(column.of, 0.5).name,
+    )
+
+
+@phrase_of.register
+def _(column: Tenure) -> Phrase:
+    return _since_first(column.selector, column.outcome)
+
+
+@phrase_of.register(Count)
+@phrase_of.register(LagBlock)
+def _(column: Count | LagBlock) -> Phrase:
+    about = column.description
+    one = about.en.replace(column.noun.en, single(column.selector, column.outcome).en, 1)
+    return replace(
+        _labelled(about, column.unit),
+        stated=Text(f"{{value}} {about.en}", f"{about.zh}为 {{value}}"),
+        none=Text(f"no {about.en}", f"{about.zh}为 0"),
+        one=Text(f"1 {one}", f"{about.zh}为 1"),
+    )
+
+
+@phrase_of.register
+def _(column: ActiveDays) -> Phrase:
+    about = column.description
+    return replace(
+        _labelled(about, column.unit),
+        stated=Text(about.en.replace("days", "{value}", 1), f"{about.zh}为 {{value}}"),
+        none=Text(f"no {about.en}", f"{about.zh}为 0"),
+    )
+
+
+@phrase_of.register
+def _(column: Rate) -> Phrase:
+    first = single(column.selector, column.outcome)
+    stated = Text(f"{{value}} {column.description.en} {first.en}", f"{column.description.zh}为 {{value}}")
+    return Phrase(stated, _never(column.selector, column.outcome), column.unit)
+
+
+@phrase_of.register
+def _(column: Lifetime) -> Phrase:
+    outcome, selector = column.outcome, parse_selector("outcome")
+    if column.stat == "age_days":
+        return _since_first(selector, outcome)
+    noun = selector.noun(outcome)
+    once = Text("only one day with {noun} so far", "迄今只有一天有{noun}").format(noun=noun)
+    stated = Text("{{value}} from the first to the last of the {noun}", "首次到最近一次{noun}相隔 {{value}}")
+    if column.stat == "repeat_days":
+        stated = Text("{noun} again on {{value}} after the first such day", "首日之后又有 {{value}}有{noun}")
+    return Phrase(stated.format(noun=noun), _never(selector, outcome), "days", none=once)
+
+
+@phrase_of.register
+def _(column: Trend) -> Phrase:
+    stated = Text("{what}: {{value}} (last {days:g} days against the {days:g} before)",
+                  "{what}{{value}}（最近 {days:g} 天与此前 {days:g} 天相比）")  # fmt: skip
+    none = Text("{what}: none for {twice:g} days", "{twice:g} 天内{what}为零")
+    words = {"what": column.inner.stem, "days": column.days, "twice": 2 * column.days}
+    return Phrase(stated.format(**words), none.format(**words), column.unit, has_usual=False)
+
+
+@phrase_of.register
+def _(column: Share) -> Phrase:
+    among = column.bottom.noun(column.outcome)
+    none = _within(Text("no {among}", "没有{among}").format(among=among), column.days)
+    if column.is_part:
+        return replace(_labelled(column.description, column.unit), unknown=none)
+    stated = Text("{{value}} {of} for every 100 {among}", "每 100 次{among}有 {{value}} 次{of}")
+    return Phrase(_within(stated.format(of=column.noun, among=among), column.days), none, "per_hundred")
+
+
+@phrase_of.register
+def _(column: PerOrder) -> Phrase:
+    return replace(_labelled(column.description, column.unit), unknown=_within(_no_amount(column), column.days))
+
+
+@phrase_of.register
+def _(column: Shift) -> Phrase:
+    if column.unit == "ratio":
+        stated = Text("{what} in the last {days:g} days: {{value}} times this customer's usual",
+                      "最近 {days:g} 天的{what}：该顾客平时的 {{value}} 倍")  # fmt: skip
+    else:
+        stated = Text("{what} in the last {days:g} days: {{value}} than is usual for this customer",
+                      "最近 {days:g} 天的{what}：比该顾客平时{{value}}")  # fmt: skip
+    units = {"share": "points"}
+    return replace(
+        _labelled(column.description, column.unit),
+        stated=stated.format(what=column.inner.stem, days=column.days),
+        unit=column.unit if column.unit == "ratio" else units.get(column.inner.unit, "difference"),
+        has_usual=False,
+    )
+
+
+@phrase_of.register(Decayed)
+@phrase_of.register(Entropy)
+def _(column: Decayed | Entropy) -> Phrase:
+    return _labelled(column.description, column.unit, is_plain=False)
+
+
+@phrase_of.register
+def _(column: ActiveBlocks) -> Phrase:
+    about = column.description
+    stated = Text("{value} " + about.en.removeprefix("share "), f"{about.zh}为 {{value}}")
+    return replace(_labelled(about, column.unit), stated=stated)
+
+
+@phrase_of.register
+def _(column: GapQuantile) -> Phrase:
+    label = _labelled(column.description, column.unit, is_plain=column.q == 0.5)
+    return replace(label, unknown=_no_rhythm(column.noun))
+
+
+_GAPS = {
+    "silence_over_median": Text("silent for {{value}} times the usual gap between {noun}", "沉默时长是平时{noun}间隔的 {{value}} 倍"),
+    "silence_over_longest": Text("silent for {{value}} times the longest gap between {noun}", "沉默时长是最长{noun}间隔的 {{value}} 倍"),
+    "last_over_mean": Text("latest gap between {noun}: {{value}} times the average one", "最近一次{noun}间隔是平均间隔的 {{value}} 倍"),
+    "recent_over_mean": Text("last three gaps between {noun}: {{value}} times the average one", "最近三次{noun}间隔是平均间隔的 {{value}} 倍"),
+    "silence_rank": Text("{{value}} of the past gaps between {noun} were as long as the present silence", "以往{noun}间隔中有 {{value}} 不短于当前沉默时长"),
+}  # fmt: skip
+_OBSCURE_GAPS = ("sd", "variation", "silence_score", "regularity")
+
+
+@phrase_of.register
+def _(column: Gap) -> Phrase:
+    label = _labelled(column.description, column.unit, is_plain=column.stat not in _OBSCURE_GAPS)
+    return replace(
+        label,
+        stated=_GAPS[column.stat].format(noun=column.noun) if column.stat in _GAPS else label.stated,
+        unknown=_no_rhythm(column.noun),
+        has_usual=not column.stat.startswith("silence"),
+    )
+
+
+_LOGARITHMS = {
+    "price_change": ("log_change", Text("prices of items bought again", "再次购买的商品价格")),
+    "price_level": ("log_level", Text("prices paid against the items' usual prices", "成交价与商品平常价格相比")),
+    "popularity_change": ("log_change", Text("demand in the shop for the items chosen", "所选商品在店内的热度")),
+}
+
+
+@phrase_of.register
+def _(column: Mean) -> Phrase:
+    unknown = _within(_no_amount(column), column.days)
+    if column.column in _LOGARITHMS:
+        unit, stem = _LOGARITHMS[column.column]
+        return replace(_labelled(window_words(stem, column.days), unit), unknown=unknown)
+    is_plain = column.unit not in ("number", "ratio") or column.column in ("rating", "quantity")
+    return replace(_labelled(column.description, column.unit, is_plain=is_plain), unknown=unknown)
+
+
+_CALENDAR = {
+    "weekday": Text("the day of the week", "今天是星期几"),
+    "days_to_year_end": Text("{value} until the end of the year", "距年底还有 {value}"),
+}
+
+
+@phrase_of.register
+def _(column: LastValue) -> Phrase:
+    return replace(_labelled(column.description, column.unit), unknown=_no_amount(column))
+
+
+_ORDER_TRAITS = {
+    "last_over_mean": Text(
+        "latest order: {value} times the average order value", "最近一单金额是平均单额的 {value} 倍"
+    ),
+    "recent_over_mean": Text(
+        "last three orders: {value} times the average order value", "最近三单金额是平均单额的 {value} 倍"
+    ),
+}
+
+
+@phrase_of.register
+def _(column: OrderTrait) -> Phrase:
+    label = _labelled(column.description, column.unit, is_plain=column.stat != "variation")
+    match column.stat:
+        case "first_coupon":
+            without = Text("first order without a coupon", "首单未用券")
+            return replace(label, none=without, one=Text("first order with a coupon", "首单用了券"), has_usual=False)
+        case "second_after_days":
+            return replace(label, unknown=Text("no second order so far", "迄今没有第二单"))
+        case _:
+            return replace(label, stated=_ORDER_TRAITS.get(column.stat, label.stated))
+
+
+@phrase_of.register
+def _(column: Calendar) -> Phrase:
+    words = _CALENDAR.get(column.stat, Text("the time of the year", "一年中的时节"))
+    return Phrase(words, words, column.unit, has_usual=False)
+
+
+def _labelled(about: Text, unit: str, *, is_plain: bool = True) -> Phrase:
+    """Said as "description: value"."""
+    label = Text(*(t.replace("{", "{{").replace("}", "}}") for t in (about.en.replace(" in days", ""), about.zh)))
+    unknown = Text("no record of {about}", "没有“{about}”的记录").format(about=label)
+    return Phrase(Text(f"{label.en}: {{value}}", f"{label.zh}：{{value}}"), unknown, unit, is_plain=is_plain)
+
+
+def _no_amount(column: Mean | PerOrder | LastValue) -> Text:
+    noun = parse_selector(column.of).noun(column.outcome)
+    return Text("no known {column} of {noun}", "没有{noun}的{column}记录").format(column=column.words.noun, noun=noun)
+
+
+def _within(text: Text, days: float | None) -> Text:
+    """A clause over a window. (`window_words` does the same for a noun.)"""
+    if days is None:
+        return Text(f"{text.en} so far", f"迄今{text.zh}")
+    return Text(f"{text.en} in the last {days:g} days", f"最近 {days:g} 天{text.zh}")
+
+
+def _since_first(selector: Selector, outcome: tuple[str, ...]) -> Phrase:
+    stated = Text("{{value}} since the first {first}", "距首次{first}已 {{value}}").format(
+        first=single(selector, outcome)
+    )
+    return Phrase(stated, _never(selector, outcome), "days")
+
+
+def _never(selector: Selector, outcome: tuple[str, ...]) -> Text:
+    return Text("no {one} on record", "没有{one}记录").format(one=single(selector, outcome))
+
+
+def _no_rhythm(noun: Text) -> Text:
+    return Text("too few {noun} to know a rhythm", "{noun}太少，看不出节奏").format(noun=noun)
+
+
+_SINGULARS = {
+    "session_start": "session",
+    "page_view": "page view",
+    "search": "search",
+    "list_view": "list view",
+    "product_view": "product view",
+    "cart_add": "addition to the cart",
+    "cart_remove": "removal from the cart",
+    "cart_view": "cart view",
+    "wishlist_add": "addition to the wish list",
+    "wishlist_remove": "removal from the wish list",
+    "checkout_start": "started checkout",
+    "checkout_step": "checkout step",
+    "order": "order",
+    "order_cancel": "cancelled order",
+    "refund": "refund",
+    "delivery": "delivery",
+    "coupon": "coupon received",
+    "review": "review",
+    "support": "support contact",
+    "promo_view": "promotion seen",
+    "promo_click": "promotion click",
+    "message": "message received",
+    "custom": "other event",
+    "any": "activity of any kind",
+    "outcome": "outcome event",
+}
+_ACTS = {"order": "下单", "any": "活动", "message": "收到消息", "promo_view": "看到促销", "promo_click": "点击促销"}
+
+
+def single(selector: Selector, outcome: tuple[str, ...]) -> Text:
+    """The events of a selector as one act, "order with a coupon"; in Chinese as something done.
+
+    >>> single(parse_selector("delivery.late"), ()).en, single(parse_selector("outcome"), ("order",)).zh
+    ('late delivery', '下单')
+    """
+    noun = selector.noun(outcome)
+    en, zh = noun.en, noun.zh
+    for kind in outcome if selector.types == ("outcome",) and outcome else selector.types:
+        words = TYPE_WORDS[kind]
+        en = en.replace(words.en, _SINGULARS[kind])
+        zh = zh if selector.condition else zh.replace(words.zh, _ACTS.get(kind, words.zh))
+    return Text(en, zh)

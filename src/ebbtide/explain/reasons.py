@@ -1,0 +1,214 @@
+"""Reasons: the few kinds of evidence that move a user's score most, each one sentence's worth.
+
+Contributions are log-odds. They are merged by feature family, ordered by size, and each family is spoken for by the
+column that pushes hardest in the family's direction and can be said in plain words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from ebbtide.core.language import Language
+from ebbtide.explain.families import Columns, Floats, families_of, family_names
+from ebbtide.explain.phrases import Phrase, phrase_of
+from ebbtide.explain.sentences import sentences
+
+NEGLIGIBLE = 0.01
+"""Log-odds below which a family is no reason: it moves a probability by a quarter of a percentage point at most."""
+
+DOMINANT = 4.0
+"""How much harder a column that takes thinking must push before it speaks for its family instead of a plain one."""
+
+REASON = pl.Struct(
+    {
+        "feature": pl.String,
+        "value": pl.Float64,
+        "usual": pl.Float64,
+        "direction": pl.String,
+        "contribution": pl.Float64,
+        "text": pl.String,
+    }
+)
+REASONS_TYPE = pl.List(REASON)
+"""The type of the column `reasons` of a score table."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason. `value` and `usual` are None where unknown; `contribution` is the whole family's, in log-odds."""
+
+    feature: str
+    family: str
+    value: float | None
+    usual: float | None
+    direction: Literal["raises", "lowers"]
+    contribution: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Reasons(Sequence[list[Reason]]):
+    """The reasons of N users, strongest first. Row i owns the entries `starts[i]:starts[i + 1]`.
+
+    base, remainder (N,): log-odds before any evidence, and those of all families that are not named; base + the
+    contributions of a row's reasons + remainder = the score's log-odds within 1e-6.
+    """
+
+    starts: NDArray[np.int64]
+    column: NDArray[np.int64]
+    value: Floats
+    usual: Floats
+    contribution: Floats
+    text: NDArray[np.object_]
+    base: Floats
+    remainder: Floats
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, row: int) -> list[Reason]:  # type: ignore[override]
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        return list(self._between(*self.starts[row % len(self) :][:2]))
+
+    def _between(self, start: int, end: int) -> Iterator[Reason]:
+        for i in range(start, end):
+            feature = self.columns[self.column[i]]
+            yield Reason(
+                feature.name,
+                feature.family,
+                _known(self.value[i]),
+                _known(self.usual[i]),
+                "raises" if self.contribution[i] > 0 else "lowers",
+                float(self.contribution[i]),
+                self.text[i],
+            )
+
+    def to_series(self) -> pl.Series:
+        """The column `reasons` of a score table: REASONS_TYPE, unknown numbers are null."""
+        names = pl.Series([c.name for c in self.columns], dtype=pl.String)
+        entries = pl.DataFrame(
+            {
+                "feature": names.gather(self.column),
+                "value": pl.Series(self.value).fill_nan(None),
+                "usual": pl.Series(self.usual).fill_nan(None),
+                "direction": pl.Series(np.where(self.contribution > 0, "raises", "lowers"), dtype=pl.String),
+                "contribution": self.contribution,
+                "text": pl.Series(self.text, dtype=pl.String),
+            }
+        )
+        lists = pa.LargeListArray.from_arrays(pa.array(self.starts), entries.to_struct().to_arrow())
+        return pl.Series("reasons", lists, dtype=REASONS_TYPE)
+
+
+def reasons(
+    contributions: Floats,
+    X: NDArray[np.float32],
+    columns: Columns,
+    usual: ArrayLike | Mapping[str, float],
+    *,
+    at_most: int = 5,
+    language: Language = "en",
+    currency: str = "",
+) -> Reasons:
+    """The strongest families of each row, at most `at_most`, in words.
+
+    contributions (N, F + 1) in log-odds, last column the base value; X (N, F), NaN = unknown; `columns` describes the
+    F columns. `usual` is what is usual in the cohort, by column: (F,), or (N, F), or a mapping from
+    names (others unknown). For the time since an event, the user's own usual gap is preferred where it is known.
+    Families below `NEGLIGIBLE` are not named. Raises DefectError if the shapes do not fit.
+    """
+    sums = families_of(contributions, columns)
+    order = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :at_most]
+    strongest = np.take_along_axis(sums, order, axis=1)
+    row, rank = np.nonzero(np.abs(strongest) >= NEGLIGIBLE)
+    contribution = strongest[row, rank]
+    phrases = [phrase_of(c) for c in columns]
+    plain = np.array([p.is_plain for p in phrases], np.bool_)
+    column = _speakers(contributions, row, order[row, rank], contribution, _members(columns), plain)
+    value = X[row, column].astype(np.float64)
+    expected = _by_column(usual, columns, len(X))[row, column]
+    own = _own_usual(X, row, column, phrases, columns)
+    is_own = ~np.isnan(own)
+    expected = np.where(is_own, own, expected)
+    return Reasons(
+        starts=np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(X)))]).astype(np.int64),
+        column=column,
+        value=value,
+        usual=expected,
+        contribution=contribution,
+        text=sentences(phrases, column, value, expected, is_own, contribution > 0, language, currency),
+        base=contributions[:, -1],
+        remainder=sums.sum(axis=1) - np.bincount(row, contribution, minlength=len(X)),
+        columns=columns,
+    )
+
+
+def reason_column(
+    contributions: Floats,
+    X: NDArray[np.float32],
+    columns: Columns,
+    usual: ArrayLike | Mapping[str, float],
+    *,
+    at_most: int = 5,
+    language: Language = "en",
+    currency: str = "",
+) -> pl.Series:
+    """`reasons` as a table column of REASONS_TYPE, (N,)."""
+    found = reasons(contributions, X, columns, usual, at_most=at_most, language=language, currency=currency)
+    return found.to_series()
+
+
+def _members(columns: Columns) -> list[NDArray[np.int64]]:
+    """The positions of each family's columns."""
+    family = np.array([c.family for c in columns])
+    return [np.flatnonzero(family == name) for name in family_names(columns)]
+
+
+def _speakers(
+    contributions: Floats,
+    row: NDArray[np.int64],
+    family: NDArray[np.int64],
+    total: Floats,
+    members: list[NDArray[np.int64]],
+    plain: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """The column that speaks for each named family: the plain one that pushes hardest in the family's direction,
+    unless one that is hard to say pushes over `DOMINANT` times as hard."""
+    column = np.zeros(len(row), np.int64)
+    for k, own in enumerate(members):
+        chosen = np.flatnonzero(family == k)
+        push = contributions[row[chosen][:, None], own] * np.sign(total[chosen])[:, None]
+        column[chosen] = own[np.argmax(np.where(plain[own], push * DOMINANT, push), axis=1)]
+    return column
+
+
+def _by_column(usual: ArrayLike | Mapping[str, float], columns: Columns, rows: int) -> Floats:
+    if isinstance(usual, Mapping):
+        usual = [usual.get(c.name, np.nan) for c in columns]
+    return np.broadcast_to(np.asarray(usual, np.float64), (rows, len(columns)))
+
+
+def _own_usual(
+    X: NDArray[np.float32],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    phrases: Sequence[Phrase],
+    columns: Columns,
+) -> Floats:
+    """What is usual for this very user, where the column has such a companion and it is known; else NaN."""
+    position = {c.name: i for i, c in enumerate(columns)}
+    companion = np.array([position.get(p.own_usual, -1) for p in phrases], np.int64)[column]
+    return np.where(companion >= 0, X[row, companion], np.nan).astype(np.float64)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
