@@ -29,7 +29,7 @@ def test_published_remission_times_of_6_mp() -> None:
     assert curve.high == pytest.approx([0.9516, 0.9228, 0.8894, 0.8491, 0.8049, 0.7468, 0.6801], abs=5e-5)
     assert curve.median_days == 23
     assert (curve.at(5), curve.at(6), curve.at(100)) == (1.0, curve.share[0], curve.share[-1])
-    assert curve.longest_days == 35
+    assert curve.followed_days == 0  # never 50 patients
 
 
 def test_without_open_spells_the_curve_is_the_plain_share() -> None:
@@ -40,7 +40,7 @@ def test_without_open_spells_the_curve_is_the_plain_share() -> None:
 
 def test_nobody_has_an_empty_curve() -> None:
     curve = survival_curve(no_spells())
-    assert (curve.days, curve.at(10), curve.median_days, curve.longest_days) == ((), 1.0, None, 0)
+    assert (curve.days, curve.at(10), curve.median_days, curve.followed_days) == ((), 1.0, None, 0)
     assert returning_share(curve, 0) is None
     json.dumps(curve.to_json(), allow_nan=False)
 
@@ -64,7 +64,8 @@ def test_returning_share_counts_on_from_the_silence() -> None:
     assert returning_share(curve, 0) == pytest.approx(0.7)
     assert returning_share(curve, 10) == pytest.approx(0.4)
     assert returning_share(curve, 20) == pytest.approx(0.0)
-    assert returning_share(curve, 31) is None
+    assert returning_share(curve, 29) == pytest.approx(0.0)
+    assert returning_share(curve, 30) is None
 
 
 def test_returning_share_does_not_follow_a_handful() -> None:

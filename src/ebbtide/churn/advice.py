@@ -198,22 +198,28 @@ def _recommend(options: Sequence[Option]) -> Option | None:
 def _describe(advice: DefinitionAdvice, best: Option | None, curve: SurvivalCurve) -> Text:
     if best is None or advice.recommended is None:
         return _what_is_missing(advice)
-    returning = returning_share(curve, best.horizon_days)
     facts = {
         "median": name_span(advice.gap_days[0.5] or 0),
         "long": name_span(advice.gap_days[0.9] or 0),
-        "silence": name_span(best.horizon_days),
-        "returning": "?" if returning is None else f"{returning:.0%}",
+        "returning": _describe_returning(best.horizon_days, returning_share(curve, best.horizon_days)),
         "definition": advice.recommended.describe(),
         "rate": best.base_rate or 0.0,
         "users": best.users,
     }
     return Text(
-        "half of the gaps end within {median} and nine of ten within {long}; after {silence} of silence {returning} "
-        "still come back; advised: {definition}; then {rate:.0%} of {users:,} users churn",
-        "一半的间隔在 {median}内结束，九成在 {long}内结束；沉默 {silence}后仍有 {returning} 会回来；"
-        "建议：{definition}；届时 {users:,} 位用户中有 {rate:.0%} 流失",
+        "half of the gaps end within {median} and nine of ten within {long}{returning}; advised: {definition}; "
+        "then {rate:.0%} of {users:,} users churn",
+        "一半的间隔在 {median}内结束，九成在 {long}内结束{returning}；建议：{definition}；"
+        "届时 {users:,} 位用户中有 {rate:.0%} 流失",
     ).format(**facts)
+
+
+def _describe_returning(silent_days: int, share: float | None) -> Text:
+    if share is None:
+        return Text("", "")
+    return Text(
+        "; after {silence} of silence {share:.0%} still come back", "；沉默 {silence}后仍有 {share:.0%} 会回来"
+    ).format(silence=name_span(silent_days), share=share)
 
 
 def _what_is_missing(advice: DefinitionAdvice) -> Text:

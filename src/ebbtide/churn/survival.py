@@ -17,7 +17,8 @@ _ENOUGH_AT_RISK = 50
 @dataclass(frozen=True)
 class SurvivalCurve:
     """A step curve: from `days[i]` on (until the next), `share[i]` of spells last longer; one entry a day on which any
-    ended. `low` and `high` bound it at 95 %. `longest_days`: the longest spell seen, beyond which nothing is known.
+    ended. `low` and `high` bound it at 95 %. `followed_days`: the last day on which at least 50 spells were at risk; beyond,
+    single users would decide.
     """
 
     days: tuple[int, ...]
@@ -26,7 +27,7 @@ class SurvivalCurve:
     share: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-    longest_days: int
+    followed_days: int
 
     def at(self, day: float) -> float:
         """The share of spells that last longer than `day` days; 1 before the first end."""
@@ -56,6 +57,7 @@ def survival_curve(spells: Spells) -> SurvivalCurve:
     lengths = spells.ended + spells.open
     at_risk = np.cumsum(lengths[::-1])[::-1]
     days = np.flatnonzero(spells.ended)
+    followed = np.flatnonzero(at_risk >= _ENOUGH_AT_RISK)
     n, d = at_risk[days].astype(np.float64), spells.ended[days].astype(np.float64)
     share = np.cumprod(1 - d / n, dtype=np.float64)
     low, high = _log_log_bounds(n, d, share)
@@ -66,7 +68,7 @@ def survival_curve(spells: Spells) -> SurvivalCurve:
         tuple(share.tolist()),
         tuple(low.tolist()),
         tuple(high.tolist()),
-        int(np.flatnonzero(lengths)[-1]) if lengths.any() else 0,
+        int(followed[-1]) if len(followed) else 0,
     )
 
 
@@ -83,13 +85,11 @@ def _log_log_bounds(
 
 
 def returning_share(curve: SurvivalCurve, silent_days: float) -> float | None:
-    """Of spells of silence that have lasted `silent_days`, the share that still ends, as far as can be seen.
+    """Of spells of silence that have lasted `silent_days`, the share that still ends within `followed_days`.
 
-    The curve is followed until fewer than 50 spells are at risk: beyond, single users would decide. Null where fewer
-    were watched for `silent_days`, or where every spell had ended by then.
+    Null where too few spells were followed for so long, or where every one had ended by then.
     """
-    seen = int(np.searchsorted(-np.array(curve.at_risk), -_ENOUGH_AT_RISK, side="right"))
     lasting = curve.at(silent_days)
-    if not seen or silent_days > curve.days[seen - 1] or lasting <= 0:
+    if silent_days >= curve.followed_days or lasting <= 0:
         return None
-    return 1 - curve.share[seen - 1] / lasting
+    return 1 - curve.at(curve.followed_days) / lasting

@@ -48,7 +48,7 @@ class BaseRate:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The answer of `check`. `until` is the newest event; the question is judged on what was known then."""
+    """The answer of `check`. `until`: when the newest event was known; the question is judged on what was known then."""
 
     until: datetime
     definition: ChurnDefinition
@@ -131,7 +131,7 @@ def check_shards(
 
 
 def _survey(lake: Shards, definition: ChurnDefinition, progress: Progress) -> tuple[LogFacts, int | None]:
-    """The facts of the whole lake, and when its newest event happened."""
+    """The facts of the whole lake, and when its newest event was known."""
     facts, last = LogFacts(), list[int]()
     buckets = lake.buckets()
     stage = Text("looking at events", "查看事件")
@@ -140,7 +140,7 @@ def _survey(lake: Shards, definition: ChurnDefinition, progress: Progress) -> tu
         shard = lake.read_bucket(bucket)
         facts.add(shard, definition)
         if len(shard):
-            last.append(to_us(shard.select(pl.col("occurred_at").max()).item()))
+            last.append(to_us(shard.select(pl.col("ingested_at").max()).item()))
     progress(stage, len(buckets), len(buckets))
     return facts, max(last, default=None)
 
