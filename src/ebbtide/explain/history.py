@@ -62,7 +62,8 @@ def _acts(known: pl.DataFrame) -> pl.DataFrame:
     """Events with the lines of an order joined, oldest first."""
     single = pl.coalesce("order_id", "event_id").alias("act")
     return (
-        known.group_by("type", single)
+        known.sort("occurred_at", "event_id")
+        .group_by("type", single, maintain_order=True)
         .agg(occurred_at=pl.col("occurred_at").min(), lines=pl.len(), value=_total("value"))
         .sort("occurred_at", "type", "act")
         .select("occurred_at", "type", "lines", "value")

@@ -34,6 +34,8 @@ class TreeEnsemble:
 
         Raises InputError if a text is no usable LightGBM model, or the boosters expect different columns.
         """
+        if not texts:
+            raise InputError("averaging needs at least one tree model", "取平均至少需要一个树模型")
         shares = [1.0 / len(texts)] * len(texts) if weights is None else list(weights)
         read = [read_trees(text) for text in texts]
         if len({features for _, features in read}) != 1 or len(shares) != len(read):
