@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,7 +15,7 @@ import pytest
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.churn.sufficiency import Sufficiency, judge_sufficiency, needed_history_us
 from ebbtide.core.errors import SufficiencyError
-from ebbtide.core.windows import DAY_US
+from ebbtide.core.windows import DAY_US, parse_moment
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MONTH = ChurnDefinition(horizon_days=30, eligible_days=60)
@@ -131,3 +133,28 @@ def test_shards_do_not_matter() -> None:
 def test_the_verdict_is_json_safe() -> None:
     for verdict in (judge(shop(5, 5)), judge(shop(300, 300))):
         assert json.loads(json.dumps(verdict.to_json(), allow_nan=False))["level"] == verdict.level
+
+
+DATA = Path(os.environ.get("EBBTIDE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+LOGS = {
+    "cdnow": ("transactions", "customer_id", "date", 90, 180, ("1997-10-03", "1998-01-01", "1998-04-01")),
+    "essec_purchases": ("purchases", "customer_id", "date_of_purchase", 365, 730, ("2012-12-31", "2014-12-31")),
+    "grocery_elog": ("groceryElog", "cust", "date", 60, 120, ("2007-07-03", "2007-10-31")),
+}
+
+
+@pytest.mark.skipif(not (DATA / "cdnow").is_dir(), reason="the real logs are not beside the repository")
+@pytest.mark.parametrize("log", LOGS)
+def test_real_shops_pass_also_where_the_eligibility_window_is_longer_than_the_history(log: str) -> None:
+    """CDNOW at 1997-10-03 has 275 days: less than a full window of 180 and two horizons of 90, but one can learn."""
+    file, user, at, horizon, eligible, moments = LOGS[log]
+    events = pl.read_parquet(DATA / log / f"{file}.parquet").select(
+        user_id=pl.col(user).cast(pl.String),
+        occurred_at=pl.col(at).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        type=pl.lit("order"),
+    )
+    events = events.with_columns(ingested_at="occurred_at")
+    definition = ChurnDefinition(horizon_days=horizon, eligible_days=eligible)
+    for moment in moments:
+        verdict = judge_sufficiency(lambda: [events], definition, until=parse_moment(moment))
+        assert verdict.level in ("ok", "warn"), verdict.text.en

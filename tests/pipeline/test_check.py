@@ -146,6 +146,14 @@ def test_sections_fit_their_columns_and_hold_no_user_id(report: CheckReport) -> 
     assert any(line.zh for part in parts for line in part.lines)
 
 
+def test_quarantined_rows_are_shown_with_what_their_reason_means(shop: pl.DataFrame, config: Config) -> None:
+    report = check_shards(FakeLake(shop), config, rejected={"bad_time": 3, "missing_user": 20})
+    table = sections(report)[1]
+    assert [row[:2] for row in table.rows] == [("missing_user", 20), ("bad_time", 3)]
+    assert all(row[2].en and row[2].zh for row in table.rows)
+    assert report.to_json()["rejected"] == {"bad_time": 3, "missing_user": 20}
+
+
 def test_progress_is_reported(shop: pl.DataFrame, config: Config) -> None:
     heard: list[tuple[str, int, int]] = []
     check_shards(FakeLake(shop), config, progress=lambda stage, done, total: heard.append((stage.en, done, total)))

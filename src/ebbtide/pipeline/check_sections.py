@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from ebbtide.churn.advice import DefinitionAdvice
 from ebbtide.core.language import Text
 from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.schema import EVENT_COLUMNS
+from ebbtide.events.validate import Reason
 from ebbtide.pipeline.check import BaseRate, CheckReport
 from ebbtide.pipeline.check_facts import LogFacts
 
@@ -26,8 +27,10 @@ class Section:
 
 def sections(report: CheckReport) -> tuple[Section, ...]:
     """The report in the order in which a person reads it."""
+    quarantine = (_quarantine_table(report.rejected),) if report.rejected else ()
     return (
         _overview(report),
+        *quarantine,
         Section(Text("What looks odd", "异常之处"), lines=tuple(f.text for f in report.findings) or (_NOTHING_ODD,)),
         _month_table(report.facts),
         _column_table(report.facts),
@@ -53,6 +56,13 @@ def _overview(report: CheckReport) -> Section:
     )
     columns = (Text("event type", "事件类型"), Text("events", "事件数"))
     return Section(Text("The log", "日志"), lines, columns, tuple(facts.by_type.items()))
+
+
+def _quarantine_table(rejected: Mapping[str, int]) -> Section:
+    columns = (Text("reason", "原因"), Text("rows", "行数"), Text("meaning", "含义"))
+    counts = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    rows = tuple((code, count, Reason(code).text) for code, count in counts)
+    return Section(Text("Rows in the quarantine", "隔离区中的行"), columns=columns, rows=rows)
 
 
 def _month_table(facts: LogFacts) -> Section:
