@@ -7,14 +7,20 @@ say itself as JSON, and shows itself in a notebook.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 
 from ebbtide.core.config import Config, load_config
 from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.windows import as_utc, parse_moment
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.ingest import IngestReport, ingest
+from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
+from ebbtide.pipeline.train import TrainReport, train
+
+Moment = str | date | datetime
 
 
 class Workspace:
@@ -51,3 +57,27 @@ class Workspace:
     def check(self) -> CheckReport:
         """What the log holds, what looks odd, and whether it can answer the churn question."""
         return check(self.config, self.path, progress=self._progress)
+
+    def train(self, *, until: Moment | None = None, model: str | None = None) -> TrainReport:
+        """Train a bundle on what was known at `until` and make it current."""
+        return train(self.config, self.path, until=_moment(until), model=model, progress=self._progress)
+
+    def score(
+        self, *, as_of: Moment | None = None, bundle: str | None = None, reasons: ReasonsFor = "at_risk"
+    ) -> ScoreReport:
+        """The ranked list of everybody who is eligible at `as_of`, most at risk first."""
+        return score(
+            self.config,
+            self.path,
+            as_of=_moment(as_of),
+            bundle=bundle,
+            reasons=reasons,
+            language=self._language,
+            progress=self._progress,
+        )
+
+
+def _moment(given: Moment | None) -> datetime | None:
+    if given is None:
+        return None
+    return parse_moment(given) if isinstance(given, str) else as_utc(given)

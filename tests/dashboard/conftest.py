@@ -114,11 +114,11 @@ def make_report() -> ReportData:
 def _user(i: int) -> AtRiskUser:
     ids = {0: HOSTILE_ID, 1: "customer-" + "0123456789" * 6, 2: "顾客😀00042"}
     reasons = (
-        ReasonLine(Text("last order 96 days ago; usually every 21 days", "上次下单在 96 天前；平时每 21 天一次"), True),
+        ReasonLine("last order 96 days ago; usually every 21 days", True),
         ReasonLine(
             Text("2 late deliveries in the last 60 days; usually none", "近 60 天有 2 次配送延迟；平时没有"), True
         ),
-        ReasonLine(Text("customer for 3.2 years", "已是 3.2 年的老顾客"), False),
+        ReasonLine("customer for 3.2 years", False),
     )
     return AtRiskUser(
         ids.get(i, f"U{i:06d}"),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import typer
-from ebbtide.workspace import Workspace
 
 from ebbtide.cli.flags import Flags
 from ebbtide.cli.screen import ProgressBars, Screen, write_json
 from ebbtide.core.errors import EbbtideError
 from ebbtide.core.language import Language
+from ebbtide.workspace import Workspace
 
 
 class Answer(Protocol):

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from ebbtide.core.language import Language
-from ebbtide.dashboard.words import Words
+from ebbtide.dashboard.words import BANDS, Words
 from ebbtide.pipeline.report_data import CurvePoint, Interval, ReportData
 
 Chart = dict[str, Any]
@@ -20,7 +20,7 @@ Chart = dict[str, Any]
 def charts_of(data: ReportData, language: Language) -> dict[str, Chart]:
     """The charts by the id of their place on the page; charts without data are left out."""
     w = Words(language)
-    charts = {"chart-distribution": _distribution(data, w)}
+    charts = {"chart-distribution": _distribution(data, language, w)}
     if data.drivers:
         charts["chart-drivers"] = _drivers(data, language, w)
     if data.gain:
@@ -34,7 +34,7 @@ def charts_of(data: ReportData, language: Language) -> dict[str, Chart]:
     return charts
 
 
-def _distribution(data: ReportData, w: Words) -> Chart:
+def _distribution(data: ReportData, language: Language, w: Words) -> Chart:
     edges = data.distribution.edges
     return {
         "kind": "bars",
@@ -44,7 +44,7 @@ def _distribution(data: ReportData, w: Words) -> Chart:
         "values": list(data.distribution.counts),
         "tones": [_band_at((a + b) / 2, data) for a, b in pairwise(edges)],
         "marks": [
-            {"at": _position(band.limit, edges), "label": f"{getattr(w, 'band_' + band.name)} {band.limit:.0%}"}
+            {"at": _position(band.limit, edges), "label": f"{BANDS[band.name][language]} {band.limit:.0%}"}
             for band in data.bands
             if band.limit > 0
         ],

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ebbtide.core.language import Language
 from ebbtide.dashboard import numbers
 from ebbtide.dashboard.charts import charts_of
-from ebbtide.dashboard.words import Words
+from ebbtide.dashboard.words import BANDS, Words
 from ebbtide.pipeline.report_data import ReportData
 
 
@@ -24,6 +24,7 @@ def render_report(data: ReportData, language: Language = "en") -> str:
         .render(
             d=data,
             w=Words(language),
+            bands=BANDS,
             language=language,
             charts=charts_of(data, language),
             charts_json=_script_json(charts_of(data, language)),

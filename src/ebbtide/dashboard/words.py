@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ebbtide.core.language import Language, Text
 
+BANDS: dict[str, Text] = {"high": Text("high", "高"), "medium": Text("medium", "中"), "low": Text("low", "低")}
+
 WORDS: dict[str, Text] = {
     "title": Text("Customers at risk", "流失预警"),
     "as_of": Text("As of", "截至"),
@@ -21,9 +23,6 @@ WORDS: dict[str, Text] = {
     # bands
     "bands": Text("Risk by band", "各风险等级"),
     "band": Text("Band", "等级"),
-    "band_high": Text("high", "高"),
-    "band_medium": Text("medium", "中"),
-    "band_low": Text("low", "低"),
     "from_probability": Text("From probability", "概率下限"),
     "users": Text("Customers", "顾客数"),
     "share": Text("Share", "占比"),

@@ -42,9 +42,9 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ReasonLine:
-    """One reason in words; `raises` tells whether it pushes the risk up."""
+    """One reason, in the language of the report; `raises` tells whether it pushes the risk up."""
 
-    text: Text
+    text: str
     raises: bool
 
 
