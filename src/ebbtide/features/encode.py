@@ -8,7 +8,6 @@ order whatever the order of the rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,71 +15,102 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.core.windows import DAY_US
 from ebbtide.events.schema import EVENT_TYPES
+from ebbtide.features.columns import Columns
 from ebbtide.features.primitives import COLUMNS, KEYS
 from ebbtide.features.selectors import TYPE_CODES
 
-HOUR_US = 3_600_000_000
-
-
-class Columns(NamedTuple):
-    """The arrays of a shard that the kernels read. n events, U users.
-
-    start (U + 1,) first event of each user; time, known (n,) occurred_at and ingested_at in us; delayed (U,) whether
-    any event of the user was ingested after it occurred; key (n,) type and conditions (`selectors.py`);
-    values (rows, n) numeric columns, value_row (len(COLUMNS),) their row or -1 where the column is empty;
-    codes (rows, n) dense codes, -1 for null, code_row (len(KEYS),) likewise; codes_max the most codes of one user.
-    """
-
-    start: NDArray[np.int64]
-    time: NDArray[np.int64]
-    known: NDArray[np.int64]
-    delayed: NDArray[np.bool_]
-    key: NDArray[np.uint16]
-    values: NDArray[np.float64]
-    value_row: NDArray[np.int32]
-    codes: NDArray[np.int32]
-    code_row: NDArray[np.int32]
-    codes_max: int
+_HOUR_US = 3_600_000_000
+_WEEKDAYS_AND_HOURS = 24  # codes of the keys that are computed, not stored
+_STORED_KEYS = KEYS[:-2]
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class EncodedShard:
-    """A shard ready for `engine.compute`; user i of `at_user` is `user_ids[i]`. Users ascend."""
+    """A shard ready for `engine.compute`; user i of `at_user` is `user_ids[i]`. Users ascend.
+
+    `item_ids` (n,) are the items in the order of the columns, for looking them up in a reference table.
+    """
 
     user_ids: pl.Series
     columns: Columns
     outcome: tuple[str, ...]
+    item_ids: pl.Series
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
 
 def encode(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
-    """Encode an event frame with the columns of `EVENT_COLUMNS`, in any row order."""
-    frame = _sorted(shard)
-    users, start = _users(frame["user_id"])
-    time = frame["occurred_at"].cast(pl.Int64).to_numpy()
-    known = frame["ingested_at"].cast(pl.Int64).to_numpy()
-    type_code = _types(frame["type"])
-    values, value_row = _values(frame, type_code)
-    key = _keys(type_code, time, values, value_row, frame["coupon"].is_not_null().to_numpy())
-    codes, code_row, codes_max = _codes(frame, start, type_code, time)
+    """Encode an event frame with the columns of `EVENT_COLUMNS`, in any row order; sorted by (user_id, occurred_at,
+    event_id) it goes fastest."""
+    start = _user_starts(shard["user_id"])
+    time = shard["occurred_at"].to_physical().to_numpy()
+    if not _is_sorted(shard, start, time):
+        shard = shard.sort("user_id", "occurred_at", "event_id")
+        start = _user_starts(shard["user_id"])
+        time = shard["occurred_at"].to_physical().to_numpy()
+    known = shard["ingested_at"].to_physical().to_numpy()
+    type_code = _types(shard["type"])
+    values, value_row = _values(shard, type_code)
+    codes, code_row, code_count = _codes(shard, start, type_code, time)
+    coupon = shard["coupon"]
     columns = Columns(
-        start, time, known, _delayed(start, time, known), key, values, value_row, codes, code_row, codes_max
+        start=start,
+        time=time,
+        known=known,
+        delayed=_delayed(start, time, known),
+        key=_keys(type_code, time, values, value_row, _no_nulls(coupon)),
+        values=values,
+        value_row=value_row,
+        codes=codes,
+        code_row=code_row,
+        code_count=code_count,
+        longest=int(np.diff(start).max(initial=1)),
+        span_days=int((time.max() - time.min()) // DAY_US) + 2 if len(time) else 1,
     )
-    return EncodedShard(users, columns, definition.outcome)
+    return EncodedShard(shard["user_id"].gather(start[:-1]), columns, definition.outcome, shard["item_id"])
 
 
-def _sorted(shard: pl.DataFrame) -> pl.DataFrame:
-    order = ["user_id", "occurred_at", "event_id"]
-    return shard.sort(order)
+def _user_starts(user_id: pl.Series) -> NDArray[np.int64]:
+    """First row of each run of one user, and the number of rows."""
+    if not len(user_id):
+        return np.zeros(1, np.int64)
+    hashed = user_id.hash().to_numpy()
+    new = np.flatnonzero(hashed[1:] != hashed[:-1]) + 1
+    return np.concatenate([[0], new, [len(hashed)]])
 
 
-def _users(user_id: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
-    run = user_id.rle_id().to_numpy()
-    first = np.flatnonzero(np.diff(run, prepend=np.array([-1], np.int64)) != 0) if len(run) else np.zeros(0, np.int64)
-    return user_id.gather(first), np.append(first, len(run)).astype(np.int64)
+def _is_sorted(shard: pl.DataFrame, start: NDArray[np.int64], time: NDArray[np.int64]) -> bool:
+    first = shard["user_id"].gather(start[:-1])
+    if not first.is_sorted() or first.n_unique() < len(first):
+        return False
+    fits, ties = _time_order(start, time)
+    if not fits:
+        return False
+    event_id = shard["event_id"]
+    return bool((event_id.gather(ties) <= event_id.gather(ties + 1)).all()) if len(ties) else True
+
+
+@njit(cache=True, nogil=True)
+def _time_order(start: NDArray[np.int64], time: NDArray[np.int64]) -> tuple[bool, NDArray[np.int64]]:
+    """Whether times ascend within each user, and the rows whose next row is of the same user and time."""
+    ties = 0
+    for u in range(len(start) - 1):
+        for e in range(start[u], start[u + 1] - 1):
+            if time[e] > time[e + 1]:
+                return False, np.zeros(0, np.int64)
+            ties += time[e] == time[e + 1]
+    out = np.empty(ties, np.int64)
+    ties = 0
+    for u in range(len(start) - 1):
+        for e in range(start[u], start[u + 1] - 1):
+            if time[e] == time[e + 1]:
+                out[ties] = e
+                ties += 1
+    return True, out
 
 
 def _types(type_: pl.Series) -> NDArray[np.uint8]:
@@ -90,28 +120,23 @@ def _types(type_: pl.Series) -> NDArray[np.uint8]:
 
 def _values(frame: pl.DataFrame, type_code: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     found = [c for c in COLUMNS[:-1] if frame[c].null_count() < len(frame)]
-    late = _days_late(frame, type_code)
-    values = np.empty((len(found) + (late is not None), len(frame)), np.float64)
+    late = np.flatnonzero(type_code == TYPE_CODES["delivery"])
+    values = np.empty((len(found) + (len(late) > 0), len(frame)), np.float64)
     row = np.full(len(COLUMNS), -1, np.int32)
     for i, name in enumerate(found):
         row[COLUMNS.index(name)] = i
-        values[i] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    if late is not None:
+        values[i] = frame[name].to_numpy()
+    if len(late):
         row[COLUMNS.index("days_late")] = len(found)
-        values[-1] = late
+        values[-1] = np.nan
+        text = frame["properties"].gather(late).str.json_path_match("$.days_late")
+        values[-1, late] = text.cast(pl.Float64, strict=False).to_numpy()
     return values, row
 
 
-def _days_late(frame: pl.DataFrame, type_code: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-    """`properties.days_late` of deliveries; None if there is none."""
-    index = np.flatnonzero(type_code == TYPE_CODES["delivery"])
-    if not len(index):
-        return None
-    text = frame["properties"].gather(index)
-    late = text.str.json_path_match("$.days_late").cast(pl.Float64, strict=False)
-    out = np.full(len(frame), np.nan)
-    out[index] = late.fill_null(np.nan).to_numpy()
-    return out
+def _no_nulls(series: pl.Series) -> NDArray[np.bool_]:
+    """(n,) where there is a value; (1,) False where there is none at all."""
+    return np.zeros(1, np.bool_) if series.null_count() == len(series) else series.is_not_null().to_numpy()
 
 
 def _keys(
@@ -121,37 +146,53 @@ def _keys(
     value_row: NDArray[np.int32],
     coupon: NDArray[np.bool_],
 ) -> NDArray[np.uint16]:
-    def column(name: str) -> NDArray[np.float64]:
-        row = value_row[COLUMNS.index(name)]
-        return values[row] if row >= 0 else np.full(1, np.nan)
+    rows = [value_row[COLUMNS.index(name)] for name in ("days_late", "rating", "discount")]
+    return np.asarray(_pack_keys(type_code, time, values, rows[0], rows[1], rows[2], coupon))
 
-    hour = time // HOUR_US
-    key = type_code.astype(np.uint16)
-    key |= ((hour % 24 // 6) << 5).astype(np.uint16)
-    key |= (((hour // 24 + 3) % 7 >= 5).astype(np.uint16)) << 7  # 1970-01-01 was a Thursday: 3 with Monday = 0
-    key |= (column("days_late") > 0).astype(np.uint16) << 8
-    key |= (column("rating") <= 2).astype(np.uint16) << 9
-    key |= (column("discount") > 0).astype(np.uint16) << 10
-    key |= coupon.astype(np.uint16) << 11
-    return key
+
+@njit(cache=True, nogil=True)
+def _pack_keys(
+    type_code: NDArray[np.uint8],
+    time: NDArray[np.int64],
+    values: NDArray[np.float64],
+    late: int,
+    rating: int,
+    discount: int,
+    coupon: NDArray[np.bool_],
+) -> NDArray[np.uint16]:
+    """Type and conditions in one number, the bits of `selectors.CONDITIONS`."""
+    out = np.empty(len(type_code), np.uint16)
+    for e in range(len(out)):
+        hour = time[e] // _HOUR_US
+        key = np.int64(type_code[e]) | (hour % 24 // 6) << 5
+        if (hour // 24 + 3) % 7 >= 5:  # 1970-01-01 was a Thursday: 3 with Monday = 0
+            key |= 1 << 7
+        if late >= 0 and values[late, e] > 0:
+            key |= 1 << 8
+        if rating >= 0 and values[rating, e] <= 2:
+            key |= 1 << 9
+        if discount >= 0 and values[discount, e] > 0:
+            key |= 1 << 10
+        if len(coupon) > 1 and coupon[e]:
+            key |= 1 << 11
+        out[e] = key
+    return out
 
 
 def _codes(
     frame: pl.DataFrame, start: NDArray[np.int64], type_code: NDArray[np.uint8], time: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    found = [k for k in KEYS[:-2] if k == "order_id" or frame[k].null_count() < len(frame)]
+    found = [k for k in _STORED_KEYS if k == "order_id" or frame[k].null_count() < len(frame)]
     codes = np.empty((len(found), len(frame)), np.int32)
     row = np.full(len(KEYS), -1, np.int32)
-    most = 1
+    most = _WEEKDAYS_AND_HOURS
     for i, name in enumerate(found):
         row[KEYS.index(name)] = i
         hashed, null = frame[name].hash().to_numpy(), frame[name].is_null().to_numpy()
         if name == "order_id":
             # an order line without an order id belongs to the order of its moment
             alone = null & (type_code == TYPE_CODES["order"])
-            hashed = np.where(
-                alone, (time.astype(np.uint64) ^ np.uint64(1 << 63)) * np.uint64(0x9E3779B97F4A7C15), hashed
-            )
+            hashed = np.where(alone, (time.astype(np.uint64) ^ _MIX) * _MIX, hashed)
             null = null & ~alone
         most = max(most, _local_codes(start, hashed, null, codes[i]))
     return codes, row, int(most)

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from ebbtide.core.errors import InputError
 from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.columns import no_items
 from ebbtide.features.encode import EncodedShard
 from ebbtide.features.kernels.rows import fill_rows
 from ebbtide.features.plan import make_plan
+from ebbtide.features.tables import ItemTable
 
-_SMALL = 200_000  # events to visit below which starting threads costs more than it saves
+_SMALL_WORK = 200_000  # events to visit below which starting threads costs more than it saves
+_PARTS_PER_THREAD = 8
 
 
 def compute(
@@ -23,12 +26,14 @@ def compute(
     at_us: NDArray[np.int64],
     catalogue: Catalogue,
     *,
+    tables: ItemTable | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float32]:
     """Features of user `at_user[i]` at moment `at_us[i]`, (N, F); NaN = unknown.
 
     An event counts if it occurred and was ingested at or before the moment. Rows ordered by (user, moment) run
-    fastest; any order gives the same bits, as does any number of `threads` (default: all cores for large work).
+    fastest; any order gives the same bits, as does any number of `threads` (default: all cores for large work, one for
+    small). Without `tables` the columns that need the item table are NaN.
     Raises InputError if `at_user` names no user of the shard.
     """
     at_user, at_us = np.ascontiguousarray(at_user, np.int32), np.ascontiguousarray(at_us, np.int64)
@@ -39,14 +44,16 @@ def compute(
             users=len(shard),
         )
     plan = make_plan(catalogue.features, shard.outcome)
-    out = np.empty((len(at_user), len(catalogue.features)), np.float32)
+    items = no_items() if tables is None else tables.look_up(shard.item_ids)
+    out = np.empty((len(at_user), len(catalogue)), np.float32)
     rows = _ordered(at_user, at_us)
-    for part, pool_size in [(_parts(shard, rows, at_user, threads), threads)]:
-        if len(part) == 1:
-            fill_rows(part[0], at_user, at_us, shard.columns, plan, out)
-        elif part:
-            with ThreadPoolExecutor(pool_size or os.cpu_count() or 1) as pool:
-                list(pool.map(lambda p: fill_rows(p, at_user, at_us, shard.columns, plan, out), part))
+    cores = threads or os.cpu_count() or 1
+    parts = _parts(shard.columns.start, rows, at_user, cores, always=threads is not None)
+    if len(parts) == 1:
+        fill_rows(parts[0], at_user, at_us, shard.columns, items, plan, out)
+    else:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(lambda part: fill_rows(part, at_user, at_us, shard.columns, items, plan, out), parts))
     return out
 
 
@@ -59,14 +66,14 @@ def _ordered(at_user: NDArray[np.int32], at_us: NDArray[np.int64]) -> NDArray[np
 
 
 def _parts(
-    shard: EncodedShard, rows: NDArray[np.int64], at_user: NDArray[np.int32], threads: int | None
+    start: NDArray[np.int64], rows: NDArray[np.int64], at_user: NDArray[np.int32], cores: int, *, always: bool
 ) -> list[NDArray[np.int64]]:
-    """Split the rows into parts of about equal work, never within a user."""
+    """Split the rows into parts of about equal work, never within a user; one part if threads do not pay."""
     user = at_user[rows]
-    work = np.cumsum(np.diff(shard.columns.start)[user] + 20)
-    cores = threads or os.cpu_count() or 1
-    if not len(rows) or cores == 1 or (threads is None and work[-1] < _SMALL):
+    work = np.cumsum(np.diff(start)[user] + 20)
+    if not len(rows) or cores == 1 or (work[-1] < _SMALL_WORK and not always):
         return [rows]
-    cuts = np.searchsorted(work, np.linspace(0, work[-1], 16 * cores + 1)[1:-1])
-    cuts = np.unique(np.searchsorted(user, user[np.minimum(cuts, len(user) - 1)]))
-    return [p for p in np.split(rows, cuts) if len(p)]
+    ends = np.linspace(0, work[-1], _PARTS_PER_THREAD * cores + 1)[1:-1]
+    cuts = np.minimum(np.searchsorted(work, ends), len(user) - 1)
+    cuts = np.unique(np.searchsorted(user, user[cuts]))
+    return [part for part in np.split(rows, cuts) if len(part)]

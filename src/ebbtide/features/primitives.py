@@ -10,6 +10,8 @@ from enum import IntEnum
 
 COLUMNS: tuple[str, ...] = ("value", "quantity", "unit_price", "discount", "rating", "days_late")
 """Numeric columns of an event that features may use."""
+DERIVED: tuple[str, ...] = ("price_change", "price_level", "popularity", "popularity_change")
+"""Numbers of an event that depend on what was known at as_of, see `kernels/derived.py`."""
 KEYS: tuple[str, ...] = (
     "order_id",
     "session_id",
@@ -23,16 +25,50 @@ KEYS: tuple[str, ...] = (
     "weekday",
     "hour",
 )
-"""Columns whose distinct values features may count."""
+"""Columns whose distinct values features may count; weekday and hour are those of occurred_at in UTC."""
+RHYTHM_STATS: tuple[str, ...] = (
+    "repeat_days",
+    "last_age_days",
+    "age_days",
+    "mean",
+    "sd",
+    "variation",
+    "last",
+    "longest",
+    "last_over_mean",
+    "recent_over_mean",
+    "silence_over_median",
+    "silence_over_longest",
+    "silence_score",
+    "silence_rank",
+    "regularity",
+)
+TALLY_STATS: tuple[str, ...] = ("entropy", "favourite")
+BASKET_STATS: tuple[str, ...] = (
+    "first_value",
+    "first_lines",
+    "first_discount_share",
+    "first_coupon",
+    "second_after_days",
+    "last_value",
+    "largest_value",
+    "variation",
+    "last_over_mean",
+    "recent_over_mean",
+)
+VISIT_STATS: tuple[str, ...] = ("depth", "minutes", "bounces")
+CLOCK_STATS: tuple[str, ...] = ("month_sin", "month_cos", "weekday", "days_to_year_end")
 
 
 @dataclass(frozen=True)
 class Cell:
     """A total over the known events of a selector in `(as_of - days, as_of]`; `days=None`: in all history.
 
-    `weight`: "" adds 1, a column name adds its value (unknown adds nothing), "known:" + column counts known values.
-    `unique`: "" every event, "day" at most one a UTC day, "order" order lines once an order, a name of `KEYS` once a
-    value; the one that counts is the latest, or with `first` the earliest of all history.
+    `weight`: "" adds 1, a name of `COLUMNS` or `DERIVED` adds its value (unknown adds nothing), "known:" + name counts
+    the known values. Without a weight, `unique` thins the events out: "day" at most one a UTC day, "order" order lines
+    once an order, "block:N" at most one in each N days before as_of, a name of `KEYS` once a value; the one that
+    counts is the latest, or with `first` the earliest of all history. `by` keeps the events that are followed by an
+    event of that selector, later by more than nothing and at most `within_days`.
     """
 
     of: str
@@ -40,6 +76,8 @@ class Cell:
     weight: str = ""
     unique: str = ""
     first: bool = False
+    by: str = ""
+    within_days: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +90,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """A statistic of the gaps between the distinct active days of a selector, see `kernels/rhythm.py`."""
+    """One of `RHYTHM_STATS`, or `q` and a percentage, of the gaps between a selector's distinct active UTC days."""
 
     of: str
     stat: str
@@ -68,24 +106,60 @@ class Decay:
 
 
 @dataclass(frozen=True)
-class Clock:
-    """A fact of as_of itself, see `kernels/clock.py`."""
+class Tally:
+    """One of `TALLY_STATS` of the distribution of a selector's events over the values of a key, in a window."""
+
+    key: str
+    of: str
+    days: float | None
+    stat: str
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The latest known value of a numeric column; NaN if there is none."""
+
+    column: str
+    of: str
+
+
+@dataclass(frozen=True)
+class Basket:
+    """One of `BASKET_STATS` of the user's orders, see `kernels/baskets.py`."""
 
     stat: str
 
 
-Primitive = Cell | Span | Rhythm | Decay | Clock
+@dataclass(frozen=True)
+class Visit:
+    """One of `VISIT_STATS` over the visits that ended in a window, see `kernels/visits.py`."""
+
+    stat: str
+    days: float | None
+
+
+@dataclass(frozen=True)
+class Clock:
+    """One of `CLOCK_STATS`, facts of as_of itself."""
+
+    stat: str
+
+
+Primitive = Cell | Span | Rhythm | Decay | Tally | Latest | Basket | Visit | Clock
 
 
 class Op(IntEnum):
-    """How an expression joins its primitives a, b, c, d. A ratio whose bottom is not positive is NaN."""
+    """How an expression joins its primitives a, b, c, d. A quotient whose bottom is not positive is NaN."""
 
-    VALUE = 0  # a
-    RATIO = 1  # a / b
+    VALUE = 0  # a * scale
+    RATIO = 1  # a / b * scale
     DIFFERENCE = 2  # a - b
     TREND = 3  # a: last window, b: window of twice the length. (a - p) / (|a| + |p|) with p = b - a
     CONTRAST = 4  # a / b - c / d
     RELATIVE = 5  # (a / b) / (c / d)
+    PORTION = 6  # a / (a + b)
+    PORTION_CONTRAST = 7  # a / (a + b) - c / (c + d)
+    BLOCKS = 8  # a / (floor(b / scale) + 1)
 
 
 @dataclass(frozen=True)
@@ -94,3 +168,4 @@ class Expression:
 
     op: Op
     parts: tuple[Primitive, ...]
+    scale: float = 1.0

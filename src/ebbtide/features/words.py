@@ -1,4 +1,4 @@
-"""The words of feature descriptions that are not event types: columns, keys, windows, quantiles."""
+"""The words of feature descriptions that are not event types: columns, keys, windows."""
 
 from __future__ import annotations
 
@@ -9,59 +9,82 @@ from ebbtide.core.language import Text
 
 @dataclass(frozen=True)
 class ColumnWords:
-    """How a column is named; the unit of its numbers ("" for keys), its family and capability."""
+    """How a column is named; the unit of its numbers ("" for keys), its family and the capabilities it needs."""
 
     noun: Text
     unit: str
     family: str
-    capability: str
+    requires: frozenset[str]
+
+
+def _words(en: str, zh: str, unit: str, family: str, *requires: str) -> ColumnWords:
+    return ColumnWords(Text(en, zh), unit, family, frozenset(requires))
 
 
 COLUMN_WORDS: dict[str, ColumnWords] = {
-    "value": ColumnWords(Text("value", "金额"), "money", "value", "money"),
-    "quantity": ColumnWords(Text("quantity", "件数"), "count", "value", "quantities"),
-    "unit_price": ColumnWords(Text("unit price", "单价"), "money", "price", "prices"),
-    "discount": ColumnWords(Text("discount", "折扣额"), "money", "price", "discounts"),
-    "rating": ColumnWords(Text("rating", "评分"), "number", "service", "ratings"),
-    "days_late": ColumnWords(Text("days of delay", "延迟天数"), "days", "delivery", "delays"),
-}
+    "value": _words("value", "金额", "money", "value", "money"),
+    "quantity": _words("quantity", "件数", "count", "value", "quantities"),
+    "unit_price": _words("unit price", "单价", "money", "price", "prices"),
+    "discount": _words("discount", "折扣额", "money", "price", "discounts"),
+    "rating": _words("rating", "评分", "number", "service", "ratings"),
+    "days_late": _words("days of delay", "延迟天数", "days", "delivery", "delays"),
+    "price_change": _words(
+        "price change since the previous purchase of the same item (log)",
+        "与上次购买同一商品相比的价格变化（对数）",
+        "number",
+        "price",
+        "items",
+        "prices",
+    ),
+    "price_level": _words(
+        "price against the item's usual price (log)", "相对该商品平常价格的高低（对数）", "number", "price", "items", "prices"
+    ),
+    "popularity": _words(
+        "popularity of the items (log of their events in four weeks)",
+        "商品热度（四周内事件数的对数）",
+        "number",
+        "variety",
+        "items",
+    ),
+    "popularity_change": _words(
+        "change in popularity of the items (log, four weeks against the four before)",
+        "商品热度变化（最近四周比此前四周，对数）",
+        "number",
+        "variety",
+        "items",
+    ),
+}  # fmt: skip
 KEY_WORDS: dict[str, ColumnWords] = {
-    "order_id": ColumnWords(Text("orders", "订单"), "", "activity", ""),
-    "session_id": ColumnWords(Text("sessions", "访问"), "", "browsing", "session_ids"),
-    "item_id": ColumnWords(Text("items", "商品"), "", "variety", "items"),
-    "category": ColumnWords(Text("categories", "品类"), "", "variety", "categories"),
-    "brand": ColumnWords(Text("brands", "品牌"), "", "variety", "brands"),
-    "channel": ColumnWords(Text("channels", "渠道"), "", "channels", "channels"),
-    "device": ColumnWords(Text("devices", "设备"), "", "channels", "devices"),
-    "country": ColumnWords(Text("countries", "国家"), "", "channels", "countries"),
-    "campaign_id": ColumnWords(Text("campaigns", "营销活动"), "", "campaigns", "campaigns"),
-    "weekday": ColumnWords(Text("weekdays", "星期几"), "", "rhythm", ""),
-    "hour": ColumnWords(Text("hours of the day", "时段（小时）"), "", "rhythm", "clock"),
+    "order_id": _words("orders", "订单", "", "activity"),
+    "session_id": _words("sessions", "访问", "", "browsing", "session_ids"),
+    "item_id": _words("items", "商品", "", "variety", "items"),
+    "category": _words("categories", "品类", "", "variety", "categories"),
+    "brand": _words("brands", "品牌", "", "variety", "brands"),
+    "channel": _words("channels", "渠道", "", "channels", "channels"),
+    "device": _words("devices", "设备", "", "channels", "devices"),
+    "country": _words("countries", "国家", "", "channels", "countries"),
+    "campaign_id": _words("campaigns", "营销活动", "", "campaigns", "campaigns"),
+    "weekday": _words("weekdays", "星期", "", "rhythm"),
+    "hour": _words("hours of the day", "小时时段", "", "rhythm", "clock"),
 }
 
 
 def window_slug(days: float | None) -> str:
-    """A window in a name: `30d`, `3_5d`, `all`."""
+    """A window in a name.
+
+    >>> window_slug(30), window_slug(3.5), window_slug(None)
+    ('30d', '3_5d', 'all')
+    """
     return "all" if days is None else f"{days:g}d".replace(".", "_")
 
 
-def window_words(noun: Text, count: Text, days: float | None) -> Text:
-    """A noun over a window in words.
+def window_words(what: Text, days: float | None) -> Text:
+    """A thing over a window in words.
 
-    >>> window_words(Text("orders", "订单"), Text("orders", "订单数"), None).en
-    'orders so far'
+    >>> window_words(Text("orders", "订单数"), 30).en, window_words(Text("orders", "订单数"), None).zh
+    ('orders in the last 30 days', '迄今的订单数')
     """
     if days is None:
-        return Text(f"{noun.en} so far", f"至今的{count.zh}")
-    if days == 1:
-        return Text(f"{noun.en} in the last day", f"最近 1 天的{count.zh}")
-    return Text(f"{noun.en} in the last {days:g} days", f"最近 {days:g} 天的{count.zh}")
-
-
-def quantile_words(q: float, noun: Text) -> Text:
-    """A quantile of gaps in words."""
-    if q == 0.5:
-        return Text("usual gap in days between {noun}", "{noun}之间通常的间隔天数").format(noun=noun)
-    return Text(
-        "gap in days between {noun} that {percent:g} % of gaps stay below", "{percent:g}% 的{noun}间隔不超过的天数"
-    ).format(noun=noun, percent=q * 100)
+        return Text(f"{what.en} so far", f"迄今的{what.zh}")
+    span = "day" if days == 1 else f"{days:g} days"
+    return Text(f"{what.en} in the last {span}", f"最近 {days:g} 天的{what.zh}")

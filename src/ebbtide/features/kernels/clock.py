@@ -10,8 +10,8 @@ from ebbtide.core.windows import DAY_US
 
 
 @njit(cache=True, nogil=True)
-def clock_facts(as_of: int, out: NDArray[np.float64]) -> None:
-    """Fill `out` in the order of `plan.CLOCK_STATS`. The civil calendar after Hinnant (2013), days_from_civil."""
+def read_clock(as_of: int, out: NDArray[np.float64]) -> None:
+    """Fill `out` in the order of CLOCK_STATS. The civil calendar after Hinnant (2013), days_from_civil."""
     day = as_of // DAY_US
     year = _year(day)
     start, following = _first_of_january(year), _first_of_january(year + 1)

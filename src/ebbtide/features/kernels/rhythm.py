@@ -1,72 +1,129 @@
-"""Statistics of the gaps between a user's active days, and of the present silence against them."""
+"""Active days, the gaps between them, and statistics of the gaps and of the present silence against them."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US
+from ebbtide.features.columns import Columns
+
+
+class Rhythms(NamedTuple):
+    """One entry a rhythm: days, the number of active days; first_day, last_day; seen_at, the time of the last event;
+    gap_sum, gap_squares, irregular, sums over gaps; newest (rhythms, 3) the latest gaps; ordered (rhythms, ...) all
+    gaps, ascending."""
+
+    days: NDArray[np.int64]
+    first_day: NDArray[np.int64]
+    last_day: NDArray[np.int64]
+    seen_at: NDArray[np.int64]
+    gap_sum: NDArray[np.int64]
+    gap_squares: NDArray[np.int64]
+    irregular: NDArray[np.float64]
+    newest: NDArray[np.int64]
+    ordered: NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True)
-def rhythm(
-    gaps: NDArray[np.int32], days: int, first_day: int, last_time: int, as_of: int, out: NDArray[np.float64]
-) -> None:
-    """Fill `out` in the order of `plan.RHYTHM_STATS`. `gaps` (days - 1,) latest first; NaN where undefined."""
+def make_rhythms(count: int, columns: Columns) -> Rhythms:
+    """Scratch for one thread."""
+    return Rhythms(
+        np.zeros(count, np.int64),
+        np.empty(count, np.int64),
+        np.empty(count, np.int64),
+        np.empty(count, np.int64),
+        np.empty(count, np.int64),
+        np.empty(count, np.int64),
+        np.empty(count, np.float64),
+        np.empty((count, 3), np.int64),
+        np.empty((count, min(columns.longest, columns.span_days)), np.int32),
+    )
+
+
+@njit(cache=True, nogil=True)
+def begin_day(slot: int, day: int, rhythms: Rhythms) -> None:
+    """Note a new active day: the first one starts the rhythm, each later one makes a gap."""
+    count = rhythms.days[slot]
+    if count == 0:
+        rhythms.first_day[slot] = day
+        rhythms.gap_sum[slot], rhythms.gap_squares[slot], rhythms.irregular[slot] = 0, 0, 0.0
+    else:
+        gap = day - rhythms.last_day[slot]
+        rhythms.gap_sum[slot] += gap
+        rhythms.gap_squares[slot] += gap * gap
+        newest, ordered = rhythms.newest[slot], rhythms.ordered[slot]
+        if count > 1:
+            share = gap / (gap + newest[0]) - 0.5
+            rhythms.irregular[slot] += share * share
+        newest[2], newest[1], newest[0] = newest[1], newest[0], gap
+        i = count - 1
+        while i > 0 and ordered[i - 1] > gap:
+            ordered[i] = ordered[i - 1]
+            i -= 1
+        ordered[i] = gap
+    rhythms.last_day[slot] = day
+    rhythms.days[slot] = count + 1
+
+
+@njit(cache=True, nogil=True)
+def read_rhythm(slot: int, as_of: int, rhythms: Rhythms, out: NDArray[np.float64]) -> None:
+    """Fill `out` in the order of RHYTHM_STATS; NaN where undefined. A gap is at least one day.
+
+    `regularity` is 1 - 12 V, V the mean of (g1 / (g1 + g2) - 1/2)^2 over successive gaps: V is 0 for a clock and 1/12
+    for chance. After Wheat and Morrison (1990), Estimating purchase regularity with two interpurchase times.
+    """
     out[:] = np.nan
-    if days == 0:
+    n = rhythms.days[slot] - 1
+    if n < 0:
         return
-    n = days - 1
-    silence = (as_of - last_time) / DAY_US
-    total, longest = 0.0, 0.0
-    for i in range(n):
-        total += gaps[i]
-        longest = max(longest, np.float64(gaps[i]))
+    silence = (as_of - rhythms.seen_at[slot]) / DAY_US
     out[0] = n
-    out[1] = total
-    out[2] = as_of / DAY_US - first_day
+    out[1] = rhythms.gap_sum[slot]
+    out[2] = as_of / DAY_US - rhythms.first_day[slot]
     if n == 0:
         return
-    mean = total / n
-    squares, at_least, recent = 0.0, 0, 0.0
-    for i in range(n):
-        squares += (gaps[i] - mean) ** 2
-        at_least += gaps[i] >= silence
-        if i < 3:
-            recent += gaps[i]
+    ordered, newest = rhythms.ordered[slot], rhythms.newest[slot]
+    mean = rhythms.gap_sum[slot] / n
+    recent = 0
+    for i in range(min(n, 3)):
+        recent += newest[i]
     out[3] = mean
-    out[6] = gaps[0]
-    out[7] = longest
-    out[8] = gaps[0] / mean
+    out[6] = newest[0]
+    out[7] = ordered[n - 1]
+    out[8] = newest[0] / mean
     out[9] = recent / min(n, 3) / mean
-    out[11] = silence / longest
-    out[13] = at_least / n
+    out[10] = silence / quantile(ordered, n, 0.5)
+    out[11] = silence / ordered[n - 1]
+    out[13] = (n - _shorter(ordered, n, silence)) / n
     if n >= 2:
-        spread = np.sqrt(squares / n)
+        spread = np.sqrt(max(rhythms.gap_squares[slot] / n - mean * mean, 0.0))
         out[4] = spread
         out[5] = spread / mean
         out[12] = (silence - mean) / max(spread, 1.0)
-        out[14] = _regularity(gaps, n)
+        out[14] = 1.0 - 12.0 * rhythms.irregular[slot] / (n - 1)
 
 
 @njit(cache=True, nogil=True)
-def _regularity(gaps: NDArray[np.int32], n: int) -> float:
-    """1 - 12 V, V the mean of (g1 / (g1 + g2) - 1/2)^2 over successive gaps: V is 0 for a clock and 1/12 for chance.
-
-    After Wheat and Morrison (1990), Estimating purchase regularity with two interpurchase times.
-    """
-    total: float = 0.0
-    for i in range(n - 1):
-        share = gaps[i] / (gaps[i] + gaps[i + 1]) - 0.5
-        total += share * share
-    return 1.0 - 12.0 * total / (n - 1)
+def _shorter(ordered: NDArray[np.int32], n: int, silence: float) -> int:
+    """How many of the first n gaps are shorter than the silence."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < silence:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @njit(cache=True, nogil=True)
-def quantile_of_sorted(ordered: NDArray[np.int32], n: int, q: float) -> float:
+def quantile(ordered: NDArray[np.int32], n: int, q: float) -> float:
     """Linear interpolation between the neighbours, as NumPy's default; NaN for n = 0."""
-    if n == 0:
+    if n <= 0:
         return np.nan
     place = q * (n - 1)
     low = int(place)

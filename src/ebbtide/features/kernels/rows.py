@@ -1,138 +1,159 @@
-"""The loop over (user, moment) rows: walk, statistics, then each feature's operation over the scratch row."""
+"""The loop over (user, moment) rows, in batches: fill the scratch rows section by section, then apply each feature.
+
+A batch is small enough for its scratch rows to stay in the processor's cache.
+"""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ebbtide.core.windows import DAY_US
-from ebbtide.features.encode import Columns
-from ebbtide.features.kernels.clock import clock_facts
-from ebbtide.features.kernels.decay import advance, fade
-from ebbtide.features.kernels.rhythm import quantile_of_sorted, rhythm
-from ebbtide.features.kernels.walk import NEVER, walk
-from ebbtide.features.plan import RHYTHM_STATS, Plan
+from ebbtide.features.columns import Batch, Columns, ItemHistory
+from ebbtide.features.kernels.baskets import fill_baskets, make_baskets
+from ebbtide.features.kernels.cells import fill_cells, make_cell_scratch
+from ebbtide.features.kernels.clock import read_clock
+from ebbtide.features.kernels.history import fill_history, make_history
+from ebbtide.features.kernels.visits import fill_visits, make_visits
+from ebbtide.features.plan import Plan
 
-_STATS = len(RHYTHM_STATS)
+BATCH_ROWS = 64
+
+Fill = Callable[
+    [NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], Columns, ItemHistory, Plan, NDArray[np.float32]], int
+]
 
 
 @njit(cache=True, nogil=True)
+def _express(rows: NDArray[np.int64], plan: Plan, place: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+    """Apply each feature's operation, see `primitives.Op`."""
+    ops, scales, parts = plan.op, plan.scale, plan.part
+    for i in range(len(rows)):
+        p, o = place[i], out[rows[i]]
+        for f in range(len(ops)):
+            op, scale = ops[f], scales[f]
+            a, b = p[parts[f, 0]], p[parts[f, 1]]
+            if op == 0:
+                o[f] = a * scale
+            elif op == 1:
+                o[f] = a / b * scale if b > 0 else np.nan
+            elif op == 2:
+                o[f] = a - b
+            elif op == 3:
+                size = abs(a) + abs(b - a)
+                o[f] = (a - (b - a)) / size if size > 0 else np.nan
+            elif op == 6:
+                o[f] = a / (a + b) if a + b > 0 else np.nan
+            elif op == 8:
+                o[f] = a / (np.floor(b / scale) + 1.0)
+            else:
+                c, d = p[parts[f, 2]], p[parts[f, 3]]
+                if op == 7:
+                    o[f] = a / (a + b) - c / (c + d) if a + b > 0 and c + d > 0 else np.nan
+                elif not (b > 0 and d > 0):
+                    o[f] = np.nan
+                elif op == 4:
+                    o[f] = a / b - c / d
+                else:
+                    o[f] = (a / b) / (c / d) if c > 0 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def _take(
+    rows: NDArray[np.int64],
+    at_user: NDArray[np.int32],
+    at_us: NDArray[np.int64],
+    columns: Columns,
+    journey: NDArray[np.int64],
+) -> Batch:
+    """The batch of these rows; `journey` (3,) user, event reached and number of the walk go on from batch to batch."""
+    n = len(rows)
+    batch = Batch(
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty(n, np.bool_),
+        np.empty(n, np.bool_),
+        np.empty(n, np.int64),
+    )
+    for i in range(n):
+        user, as_of = at_user[rows[i]], at_us[rows[i]]
+        begin = columns.start[user]
+        batch.as_of[i], batch.begin[i], batch.delayed[i] = as_of, begin, columns.delayed[user]
+        known = columns.time[begin : columns.start[user + 1]]
+        batch.end[i] = begin + np.searchsorted(known, as_of, side="right")
+        # with late arrivals an event may have become known between two moments: begin again
+        batch.fresh[i] = user != journey[0] or columns.delayed[user]
+        if batch.fresh[i]:
+            journey[0], journey[1] = user, begin
+            journey[2] += 1
+        batch.resume[i], batch.walk[i] = journey[1], journey[2]
+        journey[1] = batch.end[i]
+    return batch
+
+
+def _compile(version: str) -> Fill:
+    """`version` enters the key of Numba's cache, which by itself would not notice a change in the files called."""
+
+    @njit(cache=True, nogil=True)
+    def fill(
+        rows: NDArray[np.int64],
+        at_user: NDArray[np.int32],
+        at_us: NDArray[np.int64],
+        columns: Columns,
+        items: ItemHistory,
+        plan: Plan,
+        out: NDArray[np.float32],
+    ) -> int:
+        places, windows_us = plan.places, plan.history.visit_windows_us
+        place = np.zeros((min(BATCH_ROWS, len(rows)), places.size), np.float64)
+        scratch, history = make_cell_scratch(plan, columns), make_history(plan, columns)
+        baskets, visits = make_baskets(columns), make_visits(len(windows_us) > 0, columns)
+        journey = np.full(3, -1, np.int64)
+        for first in range(0, len(rows), BATCH_ROWS):
+            part = rows[first : first + BATCH_ROWS]
+            batch = _take(part, at_user, at_us, columns, journey)
+            fill_cells(batch, columns, items, plan, scratch, place)
+            fill_history(batch, columns, plan, history, place)
+            if plan.history.baskets:
+                fill_baskets(batch, columns, places.baskets, baskets, place)
+            if len(windows_us) > 0:
+                fill_visits(batch, columns, windows_us, places.visits, visits, place)
+            for i in range(len(part)):
+                read_clock(batch.as_of[i], place[i, places.clock :])
+            _express(part, plan, place, out)
+        return len(version)
+
+    compiled: Fill = fill
+    return compiled
+
+
+def _version() -> str:
+    """A fingerprint of the sources that are compiled into one function."""
+    here = Path(__file__).parent
+    sources = [*here.glob("*.py"), *(here.parent / name for name in ("plan.py", "primitives.py", "columns.py"))]
+    digest = hashlib.sha256()
+    for source in sorted(sources):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+_fill = _compile(_version())
+
+
 def fill_rows(
     rows: NDArray[np.int64],
     at_user: NDArray[np.int32],
     at_us: NDArray[np.int64],
     columns: Columns,
+    items: ItemHistory,
     plan: Plan,
     out: NDArray[np.float32],
 ) -> None:
-    """Fill `out` (N, F) at `rows`, which are ordered by (user, moment)."""
-    longest = 1
-    for r in rows:
-        longest = max(longest, columns.start[at_user[r] + 1] - columns.start[at_user[r]])
-    place = np.empty(plan.size, np.float64)
-    cells = place[: plan.slots * plan.bins].reshape(plan.slots, plan.bins)
-    seen = np.full((plan.seen_slots, columns.codes_max), -1, np.int64)
-    seen_day = np.empty(plan.slots, np.int64)
-    spans = np.empty((plan.spans, 2), np.int64)
-    last_day = np.empty(plan.rhythms, np.int64)
-    last_time = np.empty(plan.rhythms, np.int64)
-    gaps = np.empty((plan.rhythms, longest), np.int32)
-    ordered = np.empty((plan.rhythms, longest), np.int32)
-    gap_count = np.zeros(plan.rhythms, np.int64)
-    state = np.zeros(len(plan.decay_life), np.float64)
-    faded = np.zeros(len(plan.decay_life), np.float64)
-    factor = np.empty(len(plan.half_life_us), np.float64)
-    decay_seen = np.full(columns.codes_max, -1, np.int64)
-    user, reached, clock, decay_stamp = -1, 0, NEVER, 0
-    for stamp, r in enumerate(rows):
-        begin, as_of = columns.start[at_user[r]], at_us[r]
-        end = begin + np.searchsorted(columns.time[begin : columns.start[at_user[r] + 1]], as_of, side="right")
-        delayed = columns.delayed[at_user[r]]
-        walk(
-            begin,
-            end,
-            as_of,
-            delayed,
-            columns,
-            plan,
-            cells,
-            seen,
-            seen_day,
-            stamp,
-            spans,
-            last_day,
-            last_time,
-            gaps,
-            gap_count,
-        )
-        for s in range(plan.slots):
-            for b in range(1, plan.bins):
-                cells[s, b] += cells[s, b - 1]
-        for s in range(plan.spans):
-            for k in range(2):
-                t = spans[s, k]
-                place[plan.span_at + 2 * s + k] = np.nan if t == NEVER else (as_of - t) / DAY_US
-        for s in range(plan.rhythms):
-            at = plan.rhythm_at + s * _STATS
-            rhythm(gaps[s], gap_count[s], last_day[s], last_time[s], as_of, place[at : at + _STATS])
-            n = max(gap_count[s] - 1, 0)
-            ordered[s, :n] = gaps[s, :n]
-            ordered[s, :n].sort()
-            silence = (as_of - last_time[s]) / DAY_US
-            place[at + 10] = silence / quantile_of_sorted(ordered[s], n, 0.5) if n > 0 else np.nan
-        for i in range(len(plan.quantile)):
-            s = plan.quantile_slot[i]
-            place[plan.quantile_at + i] = quantile_of_sorted(ordered[s], max(gap_count[s] - 1, 0), plan.quantile[i])
-        if at_user[r] != user or delayed:
-            user, reached, clock = at_user[r], begin, NEVER
-            decay_stamp += 1
-            state[:] = 0.0
-        clock = advance(
-            reached,
-            end,
-            as_of,
-            delayed,
-            clock,
-            columns,
-            plan,
-            state,
-            factor,
-            decay_seen,
-            decay_stamp,
-            columns.code_row[0],
-        )
-        reached = end
-        faded[:] = state
-        if clock != NEVER and as_of > clock:
-            fade(as_of - clock, plan, faded, factor)
-        place[plan.decay_at : plan.decay_at + len(faded)] = faded
-        clock_facts(as_of, place[plan.clock_at :])
-        express(plan, place, out[r])
-
-
-@njit(cache=True, nogil=True)
-def express(plan: Plan, place: NDArray[np.float64], out: NDArray[np.float32]) -> None:
-    """Apply each feature's operation, see `primitives.Op`."""
-    for f in range(len(plan.op)):
-        op = plan.op[f]
-        a = place[plan.part[f, 0]]
-        if op == 0:
-            out[f] = a
-            continue
-        b = place[plan.part[f, 1]]
-        if op == 1:
-            out[f] = a / b if b > 0 else np.nan
-        elif op == 2:
-            out[f] = a - b
-        elif op == 3:
-            size = abs(a) + abs(b - a)
-            out[f] = (a - (b - a)) / size if size > 0 else np.nan
-        else:
-            c, d = place[plan.part[f, 2]], place[plan.part[f, 3]]
-            if not (b > 0 and d > 0):
-                out[f] = np.nan
-            elif op == 4:
-                out[f] = a / b - c / d
-            else:
-                out[f] = (a / b) / (c / d) if c > 0 else np.nan
+    """Fill `out` (N, F) at `rows`, which are ordered by (user, moment). Releases the interpreter lock."""
+    _fill(rows, at_user, at_us, columns, items, plan, out)
