@@ -27,7 +27,7 @@ class Basis:
     """How F columns become standardised regressors; fitted on training rows. K knots a column, perhaps 0.
 
     low, high, mean, scale, missing_mean, missing_scale (F,); knots, hinge_mean, hinge_scale (F, K).
-    A scale of 0 marks a regressor that is constant in training: it gets no coefficient.
+    A scale of 0 marks a regressor that is constant in training: it is left out of the design.
     """
 
     low: Vector
@@ -67,31 +67,42 @@ class Basis:
                 hinges["hinge_scale"][j, k] = _spread(bent)
         return cls(**out, **hinges)
 
+    @property
+    def regressors(self) -> int:
+        """P, the number of regressors that vary in training."""
+        return int(sum((s > 0).sum() for s in (self.scale, self.missing_scale, self.hinge_scale)))
+
     def design(self, X: Matrix) -> NDArray[np.float32]:
-        """The regressors, (N, F + F + F K): line, missing, hinges of each column; 0 where constant in training."""
-        return np.asarray(
-            _design(
-                np.ascontiguousarray(X),
-                self.low,
-                self.high,
-                self.mean,
-                _inverse(self.scale),
-                self.missing_mean,
-                _inverse(self.missing_scale),
-                self.knots,
-                self.hinge_mean,
-                _inverse(self.hinge_scale),
-            )
+        """The regressors, (N, P): the lines of all columns, then what is missing, then the hinges."""
+        line, gap, bend = self._places()
+        out = np.zeros((len(X), self.regressors), np.float32)
+        _design(
+            np.ascontiguousarray(X),
+            (self.low, self.high),
+            (line, self.mean, _inverse(self.scale)),
+            (gap, self.missing_mean, _inverse(self.missing_scale)),
+            (bend, self.hinge_mean, _inverse(self.hinge_scale)),
+            self.knots,
+            out,
         )
+        return out
 
     def terms(self, coefficients: Vector, intercept: float) -> Terms:
         """The additive terms that a linear model on `design` amounts to."""
-        width, knots = self.knots.shape
-        line = coefficients[:width] * _inverse(self.scale)
-        gap = coefficients[width : 2 * width] * _inverse(self.missing_scale)
-        bends = coefficients[2 * width :].reshape(width, knots) * _inverse(self.hinge_scale)
+        spread = np.r_[coefficients, 0.0]
+        line, gap, bends = (spread[places] for places in self._places())
+        line, gap = line * _inverse(self.scale), gap * _inverse(self.missing_scale)
+        bends = bends * _inverse(self.hinge_scale)
         present = -line * self.mean - gap * self.missing_mean - (bends * self.hinge_mean).sum(axis=1)
         return Terms(self.low, self.high, present, line, self.knots, bends, gap * (1 - self.missing_mean), intercept)
+
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Where each regressor stands in the design: line (F,), missing (F,), hinges (F, K); -1 = left out."""
+        scales = (self.scale, self.missing_scale, self.hinge_scale)
+        varies = np.concatenate([s.ravel() > 0 for s in scales])
+        place = np.where(varies, np.cumsum(varies) - 1, -1)
+        width = len(self.scale)
+        return place[:width], place[width : 2 * width], place[2 * width :].reshape(self.hinge_scale.shape)
 
 
 @dataclass(frozen=True)
@@ -176,34 +187,35 @@ def _inverse(scale: Vector) -> Vector:
     return np.asarray(np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0))
 
 
+_Scaled = tuple[NDArray[np.int64], Vector, Vector]
+"""Place in the design, centre, inverse scale of a set of regressors."""
+
+
 @njit(cache=True)
 def _design(
     X: Matrix,
-    low: Vector,
-    high: Vector,
-    mean: Vector,
-    line: Vector,
-    missing_mean: Vector,
-    gap: Vector,
+    edges: tuple[Vector, Vector],
+    line: _Scaled,
+    gap: _Scaled,
+    bend: _Scaled,
     knots: Vector,
-    hinge_mean: Vector,
-    bend: Vector,
-) -> NDArray[np.float32]:
-    rows, width = X.shape
-    count = knots.shape[1]
-    out = np.zeros((rows, width * (2 + count)), np.float32)
-    for i in range(rows):
-        for j in range(width):
+    out: NDArray[np.float32],
+) -> None:
+    (low, high), (line_at, line_mean, line_by), (gap_at, gap_mean, gap_by) = edges, line, gap
+    bend_at, bend_mean, bend_by = bend
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
             v = float(X[i, j])
-            if np.isnan(v):
-                out[i, width + j] = (1.0 - missing_mean[j]) * gap[j]
+            missing = np.isnan(v)
+            if gap_at[j] >= 0:
+                out[i, gap_at[j]] = ((1.0 if missing else 0.0) - gap_mean[j]) * gap_by[j]
+            if missing or line_at[j] < 0:
                 continue
             u = min(max(np.copysign(np.log1p(abs(v)), v), low[j]), high[j])
-            out[i, j] = (u - mean[j]) * line[j]
-            out[i, width + j] = -missing_mean[j] * gap[j]
-            for k in range(count):
-                out[i, 2 * width + j * count + k] = (max(u - knots[j, k], 0.0) - hinge_mean[j, k]) * bend[j, k]
-    return out
+            out[i, line_at[j]] = (u - line_mean[j]) * line_by[j]
+            for k in range(knots.shape[1]):
+                if bend_at[j, k] >= 0:
+                    out[i, bend_at[j, k]] = (max(u - knots[j, k], 0.0) - bend_mean[j, k]) * bend_by[j, k]
 
 
 @njit(cache=True)

@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
 from ebbtide.core.errors import DataError, DefectError
@@ -25,6 +26,7 @@ _CHUNK = 32_768
 _MOST_STEPS = 60
 _GAIN_LEFT, _GAIN_LEFT_TUNING = 1e-10, 1e-2
 _SLOPE_SPREAD = 3.0
+_SLOW = 0.3
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class LogisticConfig:
     strengths: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
     folds: int = 3
     tuning_rows: int = 20_000
-    curvature_rows: int = 50_000
+    curvature_rows: int = 20_000
     knots: int = 0
 
 
@@ -49,8 +51,8 @@ class LogisticModel:
 
     def __init__(self, config: LogisticConfig | None = None, strength: float | None = None) -> None:
         self.config = config or LogisticConfig()
-        self.strength = strength
-        self.stretch = 1.0
+        self.given_strength = strength
+        self.strength, self.stretch = strength, 1.0
         self._terms: Terms | None = None
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
@@ -59,13 +61,11 @@ class LogisticModel:
         Raises DataError if the rows hold only churned or only retained users.
         """
         check_two_classes(rows)
-        # One BLAS thread: the matrices are small, waiting threads cost more than they bring, and the last bit of a
-        # sum must not depend on the number of cores.
-        with threadpool_limits(limits=1, user_api="blas"):
-            if self.strength is None:
-                self.strength, self.stretch = choose_strength(rows, self.config)
-            basis = Basis.fit(rows.X, self.config.knots)
-            point = _newton(basis.design(rows.X), rows.y, self.strength, None, self.config.curvature_rows, _GAIN_LEFT)
+        self.strength, self.stretch = self.given_strength, 1.0
+        if self.strength is None:
+            self.strength, self.stretch = choose_strength(rows, self.config)
+        basis = Basis.fit(rows.X, self.config.knots)
+        point = _Path(basis.design(rows.X), rows.y, self.config.curvature_rows).fit(self.strength, _GAIN_LEFT)
         self._terms = basis.terms(point[:-1], float(point[-1])).stretched(self.stretch).centred(rows.X)
         return self
 
@@ -88,6 +88,7 @@ class LogisticModel:
         """One JSON file."""
         folder.mkdir(parents=True, exist_ok=True)
         data = {
+            "given_strength": self.given_strength,
             "strength": self.strength,
             "stretch": self.stretch,
             "config": asdict(self.config),
@@ -100,8 +101,8 @@ class LogisticModel:
         """Read what `save` wrote."""
         data = json.loads((folder / "logistic.json").read_text(encoding="utf-8"))
         config = LogisticConfig(**{**data["config"], "strengths": tuple(data["config"]["strengths"])})
-        model = cls(config, data["strength"])
-        model.stretch = data["stretch"]
+        model = cls(config, data["given_strength"])
+        model.strength, model.stretch = data["strength"], data["stretch"]
         model._terms = Terms.from_json(data["terms"])
         return model
 
@@ -133,10 +134,10 @@ def choose_strength(rows: Rows, config: LogisticConfig) -> tuple[float, float]:
     folds = _folds(rows, config)
     for older, held in folds:
         basis = Basis.fit(older.X, config.knots)
-        design, held_design, start = basis.design(older.X), basis.design(held.X), None
+        path, held_design = _Path(basis.design(older.X), older.y, config.curvature_rows), basis.design(held.X)
         for k, strength in enumerate(strengths):
-            start = _newton(design, older.y, strength, start, config.curvature_rows, _GAIN_LEFT_TUNING)
-            margin = held_design @ start[:-1] + start[-1]
+            point = path.fit(strength, _GAIN_LEFT_TUNING)
+            margin = held_design @ point[:-1] + point[-1]
             line = AffineCalibration.fit(margin, held.y, slope_spread=_SLOPE_SPREAD)
             losses[k] += _loss(line.apply(margin), held.y)
             log_slopes[k] += np.log(line.slope) / len(folds)
@@ -173,35 +174,54 @@ def _loss(odds: Vector, y: Vector) -> float:
     return float(np.sum(np.logaddexp(0.0, odds) - y * odds))
 
 
-def _newton(
-    design: NDArray[np.float32], y: Vector, strength: float, start: Vector | None, curvature_rows: int, gain_left: float
-) -> Vector:
-    """Coefficients and, last, the intercept (without ridge) that minimise log loss + |coefficients|^2 / (2 strength).
+class _Path:
+    """Ridge fits of one design (N, P), one strength after the other, each starting where the last one ended.
 
-    Newton steps with the Hessian of an even sample of the rows (Erdogdu, Montanari 2015) and the gradient of all;
-    on fewer than `curvature_rows` rows it is Newton's method itself.
+    A fit minimises log loss + |coefficients|^2 / (2 strength); the intercept, last, has no ridge. Steps are Newton's
+    with the gradient of all rows and a Hessian from an even sample of them (Erdogdu, Montanari 2015), which is kept,
+    also for the next strength, until steps with it stop paying: a Hessian costs as much as P gradients.
     """
-    width = design.shape[1]
-    ridge = np.full(width + 1, 1.0 / strength)
-    ridge[-1] = 0.0
-    if start is None:
-        start = np.zeros(width + 1)
-        start[-1] = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
-    point = start
-    loss, gradient = _loss_and_gradient(design, y, point, ridge)
-    for _ in range(_MOST_STEPS):
-        step = np.linalg.solve(_hessian(design, point, ridge, curvature_rows), -gradient)
-        promised, size = -float(gradient @ step), 1.0
-        if promised <= gain_left:
-            break
-        new_loss, new_gradient = _loss_and_gradient(design, y, point + step, ridge)
-        while new_loss > loss - 1e-4 * size * promised and size > 1e-6:
-            size *= 0.5
-            new_loss, new_gradient = _loss_and_gradient(design, y, point + size * step, ridge)
-        if new_loss >= loss:
-            break
-        point, loss, gradient = point + size * step, new_loss, new_gradient
-    return point
+
+    def __init__(self, design: NDArray[np.float32], y: Vector, curvature_rows: int) -> None:
+        self.design, self.y, self.curvature_rows = design, y, curvature_rows
+        self.point = np.zeros(design.shape[1] + 1)
+        self.point[-1] = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
+        self.curvature: Vector | None = None
+
+    def fit(self, strength: float, gain_left: float) -> Vector:
+        """Coefficients and intercept, (P + 1,), within `gain_left` of the least loss."""
+        # One BLAS thread: the matrices are small, waiting threads cost more than they bring, and the last bit of a
+        # sum must not depend on the number of cores.
+        with threadpool_limits(limits=1, user_api="blas"):
+            ridge = np.full(len(self.point), 1.0 / strength)
+            ridge[-1] = 0.0
+            self._descend(ridge, gain_left)
+        return self.point
+
+    def _descend(self, ridge: Vector, gain_left: float) -> None:
+        loss, gradient = _loss_and_gradient(self.design, self.y, self.point, ridge)
+        before = np.inf
+        for _ in range(_MOST_STEPS):
+            step, promised = self._step(ridge, gradient, renewed=self.curvature is None)
+            if promised <= gain_left:
+                return
+            if promised > _SLOW * before:
+                step, promised = self._step(ridge, gradient, renewed=True)
+            before, size = promised, 1.0
+            new_loss, new_gradient = _loss_and_gradient(self.design, self.y, self.point + step, ridge)
+            while new_loss > loss - 1e-4 * size * promised and size > 1e-6:
+                size *= 0.5
+                new_loss, new_gradient = _loss_and_gradient(self.design, self.y, self.point + size * step, ridge)
+            if new_loss >= loss:
+                return
+            self.point, loss, gradient = self.point + size * step, new_loss, new_gradient
+
+    def _step(self, ridge: Vector, gradient: Vector, *, renewed: bool) -> tuple[Vector, float]:
+        """The next step and what it promises to gain (twice the quadratic model's gain)."""
+        if renewed or self.curvature is None:
+            self.curvature = _curvature(self.design, self.point, self.curvature_rows)
+        step = cho_solve(cho_factor(self.curvature + np.diag(ridge)), -gradient)
+        return step, -float(gradient @ step)
 
 
 def _loss_and_gradient(design: NDArray[np.float32], y: Vector, point: Vector, ridge: Vector) -> tuple[float, Vector]:
@@ -227,10 +247,11 @@ def _add_rows(design: NDArray[np.float32], y: Vector, point: Vector, gradient: V
     return float(loss)
 
 
-def _hessian(design: NDArray[np.float32], point: Vector, ridge: Vector, most: int) -> Vector:
-    """In 32 bits: it only steers the steps; the gradient says where the optimum is."""
+def _curvature(design: NDArray[np.float32], point: Vector, most: int) -> Vector:
+    """Hessian of the log loss, in 32 bits: it only steers the steps; the gradient says where the optimum is."""
     sample = design[:: -(-len(design) // most)]
-    share, out, narrow = len(design) / len(sample), np.diag(ridge), point.astype(np.float32)
+    share, narrow = len(design) / len(sample), point.astype(np.float32)
+    out = np.zeros((len(point), len(point)))
     for first in range(0, len(sample), _CHUNK):
         block = sample[first : first + _CHUNK]
         p = sigmoid((block @ narrow[:-1] + narrow[-1]).astype(np.float64))
