@@ -224,3 +224,12 @@ def test_cdnow_agrees_with_plain_sql() -> None:
         [str(file)],
     ).fetchone()
     assert (len(found), found["churned"].sum()) == counted == (7170, 4347)
+
+
+def test_many_moments_are_labelled_as_each_alone(log: Log, day: Day) -> None:
+    events = log(*((user, 3 * i + k) for k, user in enumerate("abc") for i in range(0, 30, 1 + k)))
+    at = [day(d) for d in range(100)]
+    whole = labelled_cohorts(events, at, MONTH, known_until=day(110))
+    parts = [labelled_cohorts(events, [m], MONTH, known_until=day(110)) for m in at]
+    assert whole.equals(pl.concat(parts))
+    assert whole["as_of"].n_unique() > 64

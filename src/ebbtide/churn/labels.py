@@ -8,6 +8,7 @@ Two rules make every answer honest. Who is eligible is decided by events known a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -20,6 +21,7 @@ from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME
 
 Moments = NDArray[np.int64]
+_MOMENTS_AT_ONCE = 32
 
 
 def cohort_at(events: pl.DataFrame, as_of: datetime, definition: ChurnDefinition) -> pl.DataFrame:
@@ -65,7 +67,8 @@ def labelled_cohorts(
 
     Columns in: user_id, occurred_at, ingested_at, type; any order. Out: user_id, as_of, churned (bool, or null where
     the outcome window reaches past `known_until`), sorted by (as_of, user_id); equal moments count once.
-    Equals `cohort_at` and `churn_labels` moment by moment. Memory: users x moments counters.
+    Equals `cohort_at` and `churn_labels` moment by moment. Memory: counters of all
+    users at 32 moments.
 
     Raises LabelWindowError if a moment is after `known_until`.
     """
@@ -73,23 +76,48 @@ def labelled_cohorts(
     until = to_us(known_until)
     if len(at):
         _check_order(int(at[-1]), until)
-    relevant = events.filter(definition.is_eligible() | definition.is_outcome())
-    users, code = _encode_users(relevant["user_id"])
-    occurred = relevant["occurred_at"].dt.epoch("us").to_numpy()
-    ingested = relevant["ingested_at"].dt.epoch("us").to_numpy()
-    types = relevant.with_columns(eligible=definition.is_eligible(), outcome=definition.is_outcome())
-    size = (len(users), len(at))
+    known = _encode(events.filter(definition.is_eligible() | definition.is_outcome()), definition, until)
+    chunks = np.array_split(at, max(1, -(-len(at) // _MOMENTS_AT_ONCE)))
+    return pl.concat([_label_at(known, chunk, definition, until) for chunk in chunks])
 
-    first, end = _eligible_span(occurred, ingested, at, definition)
-    eligible = _covered(code, first, end, types["eligible"].to_numpy(), size)
-    first, end = _outcome_span(occurred, at, definition)
-    active = _covered(code, first, end, types["outcome"].to_numpy() & (ingested <= until), size)
 
+@dataclass(frozen=True)
+class _Known:
+    """The relevant events as columns: user code, times in microseconds, and what each event may count as."""
+
+    users: pl.Series
+    code: Moments
+    occurred: Moments
+    ingested: Moments
+    eligible: NDArray[np.bool_]
+    outcome: NDArray[np.bool_]
+
+
+def _encode(events: pl.DataFrame, definition: ChurnDefinition, until: int) -> _Known:
+    users, code = _encode_users(events["user_id"])
+    ingested = events["ingested_at"].dt.epoch("us").to_numpy()
+    types = events.with_columns(eligible=definition.is_eligible(), outcome=definition.is_outcome())
+    return _Known(
+        users=users,
+        code=code,
+        occurred=events["occurred_at"].dt.epoch("us").to_numpy(),
+        ingested=ingested,
+        eligible=types["eligible"].to_numpy(),
+        outcome=types["outcome"].to_numpy() & (ingested <= until),
+    )
+
+
+def _label_at(known: _Known, at: Moments, definition: ChurnDefinition, until: int) -> pl.DataFrame:
+    size = (len(known.users), len(at))
+    first, end = _eligible_span(known.occurred, known.ingested, at, definition)
+    eligible = _covered(known.code, first, end, known.eligible, size)
+    first, end = _outcome_span(known.occurred, at, definition)
+    active = _covered(known.code, first, end, known.outcome, size)
     moment, user = np.nonzero(eligible.T)
     churned = pl.Series("churned", ~active[user, moment])
     closed = pl.Series(at[moment] + definition.closing_us <= until)
     return pl.DataFrame(
-        {"user_id": users.gather(user), "as_of": pl.Series(at[moment]).cast(TIME), "churned": churned}
+        {"user_id": known.users.gather(user), "as_of": pl.Series(at[moment]).cast(TIME), "churned": churned}
     ).with_columns(churned=pl.when(closed).then("churned"))
 
 
