@@ -22,6 +22,7 @@ from ebbtide.evaluation.threshold import best_f1_threshold, confusion_of
 CURVE_SHARES: Vector = np.linspace(0, 1, 51)
 _GAIN = "gain_at_{}"
 _BIASED = {"ece"}
+_METRICS = ("auroc", "average_precision", "log_loss", "brier", "ece", "lift_at_5", "lift_at_10", "lift_at_20")
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,6 @@ def evaluate(
         slices=evaluate_slices(np.asarray(y), np.asarray(p), users, groups or {}, draws=made, seed=seed),
         quality=quality_of(figures["auroc"], figures["ece"]),
     )
-
-
-_METRICS = ("auroc", "average_precision", "log_loss", "brier", "ece", "lift_at_5", "lift_at_10", "lift_at_20")
 
 
 def _figures(t: Tally, whole: Tally, threshold: float, profit: ProfitConfig) -> dict[str, Vector]:

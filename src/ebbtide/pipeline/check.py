@@ -81,7 +81,7 @@ class CheckReport:
             "findings": [f.to_json() for f in self.findings],
             "definition": self.definition.to_json() | _both(self.definition.describe()),
             "base_rates": [b.to_json() for b in self.base_rates],
-            "advice": self.advice.to_json() | {"text": _both(self.advice.text)},
+            "advice": self.advice.to_json(),
             "sufficiency": self.sufficiency.to_json(),
         }
 
