@@ -88,6 +88,9 @@ class SourceConfig(_Stage):
     preset: str = setting("", "a shipped mapping, for example ga4 or segment", "内置映射，例如 ga4 或 segment")
     where: str = setting("", "SQL filter on the raw columns", "对原始列的 SQL 过滤条件")
     delimiter: str = setting("", "CSV delimiter; empty: detected", "CSV 分隔符；空：自动识别")
+    encoding: str = setting(
+        "", "encoding of text files, for example gb18030; empty: UTF-8", "文本文件的编码，例如 gb18030；空：UTF-8"
+    )
     time_format: str = setting(
         "", "strptime format of text times; empty: detected", "文本时间的 strptime 格式；空：自动识别"
     )

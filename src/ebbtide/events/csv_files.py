@@ -1,27 +1,26 @@
-"""Delimited text files as raw tables: the dialect is found from the head of the file, every column is read as text.
-
-Lines that do not split into the file's columns are taken out by the reader and kept in DuckDB's table of rejects;
-`rejected_lines` lists them.
-"""
+"""Delimited text files as raw tables: the dialect is found from the head of the file, every column is read as text."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import duckdb
 
-from ebbtide.core.config import SourceConfig
 from ebbtide.core.errors import SourceError
 from ebbtide.events.expressions import literal, quoted
-from ebbtide.events.raw import RawColumn, RawTable, text_column
+from ebbtide.events.raw import RawColumn, RawTable, row_json, text_column
+from ebbtide.events.screening import MAX_ROW_BYTES, Layout, Screened, screen_text
+from ebbtide.events.source import Source
+from ebbtide.events.text_files import as_utf8, read_head
 
 DELIMITERS = (",", ";", "\t", "|")
 _NUMBER = re.compile(r"\s*[-+]?[\d.,]+(e[-+]?\d+)?\s*", re.IGNORECASE)
-_SAMPLE_LINES = 200
-MAX_LINE_BYTES = 4_000_000
+_SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -33,100 +32,109 @@ class Dialect:
     names: tuple[str, ...]
 
 
-def open_csv(
-    connection: duckdb.DuckDBPyConnection, file: Path, head: str, source: SourceConfig, names: tuple[str, ...] = ()
-) -> RawTable:
-    """Describe a delimited text file from its `head`, the decoded first part of it. `names` are for files without
-    a header line.
+def open_csv(connection: duckdb.DuckDBPyConnection, file: Path, source: Source, folder: Path) -> RawTable:
+    """Describe a delimited text file; `folder` is for a cleaned or decoded copy.
 
-    Raises SourceError for an empty file, a header without rows, a delimiter that does not fit.
+    Raises SourceError for an empty file, a header without rows, a delimiter that does not fit, an unknown encoding.
     """
-    dialect = find_dialect(file.name, head, source.delimiter, names)
-    types, formats = _sniff(connection, file, dialect)
-    columns = dict.fromkeys(dialect.names, "VARCHAR")
-    options = (
-        f"{_options(dialect)}, columns={_struct(columns)}, ignore_errors=true, store_rejects=true, rejects_limit=0"
-    )
-    relation = f"read_csv({literal(str(file))}, {options})"
-    described = tuple(_column(n, types.get(n, "VARCHAR"), formats, source.decimal) for n in dialect.names)
-    return RawTable(file, relation, described, rejects=True)
+    head, encoding = read_head(file, source.config.encoding)
+    dialect = find_dialect(file.name, head, source.config.delimiter, source.preset.names)
+    layout = Layout(len(dialect.names), dialect.delimiter, '"')
+    screened = screen_text(as_utf8(file, encoding, folder), layout, folder)
+    options = f"{_options(dialect)}, columns={_struct(dialect.names)}, max_line_size={2 * MAX_ROW_BYTES}"
+    relation = f"read_csv({literal(str(screened.file))}, {options}, auto_detect=false)"
+    types, formats = _sniff(connection, screened, dialect)
+    columns = tuple(_column(n, types.get(n, "VARCHAR"), formats, source.config.decimal) for n in dialect.names)
+    return RawTable(file, relation, columns, row_json(list(dialect.names)), screened=screened, header=dialect.header)
 
 
 def find_dialect(name: str, head: str, delimiter: str, names: tuple[str, ...] = ()) -> Dialect:
-    """The dialect of a text from its first lines.
+    """The dialect of a text from its first rows. `names` are the columns of a file that has no header.
 
     >>> find_dialect("a.csv", "id;price\\n1;2,50\\n", "").delimiter
     ';'
 
     Raises SourceError if there is nothing to read, or the given delimiter yields one column where another yields more.
     """
-    lines = [line for line in head.lstrip("\ufeff").splitlines()[:_SAMPLE_LINES] if line.strip()]
-    if not lines:
-        raise SourceError("{file} is empty", "{file} 是空文件", file=name)
-    best = max(DELIMITERS, key=lambda mark: _fit(lines, mark))
+    if "\n" not in head.rstrip("\n") and "\r" in head.strip():
+        raise SourceError(
+            "{file} has line ends of the old Mac (CR): save it with those of Unix or Windows",
+            "{file} 使用旧式 Mac 换行符（CR）：请另存为 Unix 或 Windows 换行",
+            file=name,
+        )
+    best = max(DELIMITERS, key=lambda mark: _fit(_rows(head, mark)))
     chosen = delimiter or best
-    first = _cells(lines[0], chosen)
-    if len(first) == 1 and len(_cells(lines[0], best)) > 1:
+    rows = _rows(head, chosen)
+    if not rows:
+        raise SourceError("{file} is empty", "{file} 是空文件", file=name)
+    first, wider = rows[0], _rows(head, best)[0]
+    if len(first) == 1 and len(wider) > 1:
         raise SourceError(
             "{file} has one column with the delimiter {given!r}, but {count} with {better!r}: set `delimiter`",
             "{file} 用分隔符 {given!r} 只有一列，用 {better!r} 则有 {count} 列：请设置 `delimiter`",
-            file=name, given=chosen, better=best, count=len(_cells(lines[0], best)),
-        )  # fmt: skip
+            file=name,
+            given=chosen,
+            better=best,
+            count=len(wider),
+        )
     header = not names and not any(_NUMBER.fullmatch(cell) for cell in first)
-    if header and len(lines) == 1:
+    if header and len(rows) == 1:
         raise SourceError("{file} has a header line and no rows", "{file} 只有表头，没有数据行", file=name)
+    if names and len(names) != len(first):
+        raise SourceError(
+            "{file} has {found} columns where the preset expects {count}: {names}",
+            "{file} 有 {found} 列，而预设要求 {count} 列：{names}",
+            file=name,
+            found=len(first),
+            count=len(names),
+            names=", ".join(names),
+        )
     found = tuple(_unique(first)) if header else names or tuple(f"column{i}" for i in range(len(first)))
     return Dialect(chosen, header, found)
 
 
-def rejected_lines(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:
-    """Line number in rows (1 = first line of the file) and text of each line that the reader took out."""
-    sql = "select line, any_value(csv_line) from reject_errors group by line order by line"
-    return [(int(line), str(text or "")) for line, text in connection.execute(sql).fetchall()]
+def _rows(head: str, mark: str) -> list[list[str]]:
+    """The first rows that are not empty."""
+    try:
+        return list(islice((r for r in csv.reader(io.StringIO(head, newline=""), delimiter=mark) if r), _SAMPLE_ROWS))
+    except csv.Error:
+        return [line.split(mark) for line in head.splitlines()[:_SAMPLE_ROWS] if line]
 
 
-def _fit(lines: list[str], mark: str) -> tuple[int, int]:
-    """How well a delimiter fits: lines with as many cells as the first one, then that number."""
-    count = len(_cells(lines[0], mark))
-    return (sum(len(_cells(line, mark)) == count for line in lines) if count > 1 else 0, count)
-
-
-def _cells(line: str, mark: str) -> list[str]:
-    return next(csv.reader([line], delimiter=mark), [])
+def _fit(rows: list[list[str]]) -> tuple[int, int]:
+    """How well a delimiter fits: rows with as many cells as the first one, then that number."""
+    count = len(rows[0]) if rows else 0
+    return (sum(len(r) == count for r in rows) if count > 1 else 0, count)
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Column names as DuckDB wants them: none empty, none twice."""
+    """Column names as DuckDB wants them: none empty, none twice (upper and lower case are the same)."""
     out: list[str] = []
     for i, raw in enumerate(names):
         name = raw.strip() or f"column{i}"
-        lowered = [o.lower() for o in out]
-        while name.lower() in lowered:
+        while name.lower() in [o.lower() for o in out]:
             name += "_1"
         out.append(name)
     return out
 
 
 def _options(dialect: Dialect) -> str:
-    mark = literal(dialect.delimiter)
-    return (
-        f"""auto_detect=false, delim={mark}, quote='"', escape='"', header={str(dialect.header).lower()}, """
-        f"max_line_size={MAX_LINE_BYTES}"
-    )
+    header = str(dialect.header).lower()
+    return f"""delim={literal(dialect.delimiter)}, quote='"', escape='"', header={header}"""
 
 
-def _struct(columns: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{quoted(n)}: {literal(t)}" for n, t in columns.items()) + "}"
+def _struct(names: tuple[str, ...]) -> str:
+    return "{" + ", ".join(f"{quoted(n)}: 'VARCHAR'" for n in names) + "}"
 
 
 def _sniff(
-    connection: duckdb.DuckDBPyConnection, file: Path, dialect: Dialect
+    connection: duckdb.DuckDBPyConnection, screened: Screened, dialect: Dialect
 ) -> tuple[dict[str, str], dict[str, str | None]]:
     """Types of the columns by a sample of the file, and its date formats; all text where sniffing fails."""
     names = "[" + ", ".join(literal(n) for n in dialect.names) + "]"
-    options = f"""delim={literal(dialect.delimiter)}, quote='"', escape='"', header={str(dialect.header).lower()}"""
-    sql = f"select Columns, DateFormat, TimestampFormat from sniff_csv({literal(str(file))}, {options}, names={names}, ignore_errors=true)"
+    found = f"sniff_csv({literal(str(screened.file))}, {_options(dialect)}, names={names})"
     try:
+        sql = f"select Columns, DateFormat, TimestampFormat from {found}"
         columns, date_format, time_format = connection.execute(sql).fetchall()[0]
     except duckdb.Error:
         return {}, {}

@@ -18,7 +18,50 @@ Use = Literal["text", "string", "number", "any"]
 a number; `any`: nothing is known."""
 
 _TEXT_FUNCTIONS = frozenset(
-    ["~~", "!~~", "~~*", "!~~*", "~", "||", "like_escape", "ilike_escape", "not_like_escape", "concat", "concat_ws", "upper", "lower", "trim", "ltrim", "rtrim", "left", "right", "substr", "substring", "replace", "split_part", "string_split", "strptime", "try_strptime", "contains", "starts_with", "prefix", "suffix", "regexp_matches", "regexp_replace", "regexp_extract", "regexp_full_match", "length", "strlen", "lpad", "rpad", "json_extract", "json_extract_string", "->>", "json_valid", "translate"]
+    [
+        "~~",
+        "!~~",
+        "~~*",
+        "!~~*",
+        "~",
+        "||",
+        "like_escape",
+        "ilike_escape",
+        "not_like_escape",
+        "concat",
+        "concat_ws",
+        "upper",
+        "lower",
+        "trim",
+        "ltrim",
+        "rtrim",
+        "left",
+        "right",
+        "substr",
+        "substring",
+        "replace",
+        "split_part",
+        "string_split",
+        "strptime",
+        "try_strptime",
+        "contains",
+        "starts_with",
+        "prefix",
+        "suffix",
+        "regexp_matches",
+        "regexp_replace",
+        "regexp_extract",
+        "regexp_full_match",
+        "length",
+        "strlen",
+        "lpad",
+        "rpad",
+        "json_extract",
+        "json_extract_string",
+        "->>",
+        "json_valid",
+        "translate",
+    ]
 )
 _NUMBER_FUNCTIONS = frozenset(["*", "/", "%", "//", "abs", "round", "floor", "ceil", "ceiling", "greatest", "least"])
 

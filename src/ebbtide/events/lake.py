@@ -1,8 +1,7 @@
 """The lake: canonical events as a Delta table partitioned by user bucket, and the smaller tables beside it.
 
 A bucket holds all events of its users. Every append is one atomic Delta commit; data files are written before it and
-count only from it on. Column statistics stay out of the Delta log, for they would show ids in clear; row counts and
-the range of times are kept.
+count only from it on.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake._internal import RemoveAction
 from deltalake.exceptions import TableNotFoundError
-from deltalake.transaction import AddAction
 
 from ebbtide.core.errors import MissingError
 from ebbtide.core.ids import buckets_of
 from ebbtide.core.windows import to_us
+from ebbtide.events.data_files import ORDER, DataFile, add_action, digest_of, write_data_file
 from ebbtide.events.schema import EVENT_COLUMNS, TABLE_COLUMNS
 
-ORDER = ("user_id", "occurred_at", "event_id")
 _BUCKETS = "ebbtide.buckets"
+_ALWAYS = 1
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,15 @@ class LakeSummary:
     last_ingested_us: int | None
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """A Parquet file of one bucket, in the table's folder; times of its events in UTC microseconds."""
-
-    path: str
-    bucket: int
-    rows: int
-    first_us: int
-    last_us: int
-
-
 class Lake:
-    """The events (and other tables) under one folder, normally `.ebbtide/lake` of a workspace."""
+    """The events (and other tables) under one folder, normally `.ebbtide/lake` of a workspace.
+
+    What it shows is the state at `open`, plus the appends made through it.
+    """
 
     def __init__(self, folder: Path, table: DeltaTable) -> None:
         self.folder = folder
+        self.events_folder = folder / "events"
         self._table = table
         self._files: dict[int, list[DataFile]] = {}
         self._load()
@@ -68,12 +60,11 @@ class Lake:
         Raises MissingError if nothing was ingested yet.
         """
         try:
-            table = DeltaTable(str(folder / "events"))
+            return Lake(folder, DeltaTable(str(folder / "events")))
         except TableNotFoundError:
             raise MissingError(
                 "nothing ingested yet: run `ebbtide ingest`", "尚未导入数据：请运行 `ebbtide ingest`"
             ) from None
-        return Lake(folder, table)
 
     @staticmethod
     def create(folder: Path, bucket_count: int) -> Lake:
@@ -111,6 +102,13 @@ class Lake:
         wanted = list(EVENT_COLUMNS) if columns is None else list(columns)
         return self._read(self.files(bucket), wanted, None)
 
+    def read_span(self, bucket: int, first_us: int, last_us: int, columns: Sequence[str]) -> pl.DataFrame:
+        """At least the events of a bucket in this span (files are taken or left whole), in no particular order."""
+        files = [f for f in self.files(bucket) if f.meets(first_us, last_us)]
+        if not files:
+            return pl.DataFrame(schema={c: EVENT_COLUMNS[c] for c in columns})
+        return self._scan(files).select(list(columns)).collect()
+
     def read_user(self, user_id: str) -> pl.DataFrame:
         """All events of one user, sorted by time and event_id; an empty frame for an unknown user."""
         files = self.files(self.bucket_of(user_id))
@@ -128,29 +126,18 @@ class Lake:
         return pl.read_parquet(files, hive_partitioning=False).select(list(TABLE_COLUMNS[name]))
 
     def summary(self) -> LakeSummary:
-        """Rows, users and the range of times, from a scan of three columns."""
-        rows = users = 0
-        spans: list[tuple[int, int, int]] = []
-        for bucket in self.buckets():
-            frame = self._scan(self.files(bucket)).select(
-                pl.len().alias("rows"),
-                pl.col("user_id").n_unique().alias("users"),
-                pl.col("occurred_at").min().alias("first").cast(pl.Int64),
-                pl.col("occurred_at").max().alias("last").cast(pl.Int64),
-                pl.col("ingested_at").max().alias("known").cast(pl.Int64),
-            )
-            count, distinct, first, last, known = frame.collect().row(0)
-            rows, users = rows + count, users + distinct
-            spans.append((first, last, known))
+        """Rows, users and the range of times, from a scan of three columns, bucket by bucket."""
+        spans = [self._span(bucket) for bucket in self.buckets()]
         if not spans:
             return LakeSummary(0, 0, None, None, None)
-        firsts, lasts, knowns = zip(*spans, strict=True)
-        return LakeSummary(rows, users, min(firsts), max(lasts), max(knowns))
+        rows, users, firsts, lasts, knowns = zip(*spans, strict=True)
+        return LakeSummary(sum(rows), sum(users), min(firsts), max(lasts), max(knowns))
 
     def fingerprint(self) -> str:
-        """Changes if and only if the set of data files changes."""
-        listed = sorted(f"{f.path}:{f.rows}" for files in self._files.values() for f in files)
-        return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:32]
+        """Changes when the events change; does not depend on the number of buckets or on the order of arrival."""
+        files = [f for files in self._files.values() for f in files]
+        rows, digest = sum(f.rows for f in files), sum(f.digest for f in files) % (1 << 64)
+        return hashlib.sha256(f"{rows}:{digest}".encode()).hexdigest()[:32]
 
     def has_transaction(self, key: str) -> bool:
         """Whether an append under this key was committed."""
@@ -158,11 +145,29 @@ class Lake:
 
     def append(self, files: Sequence[DataFile], *, transactions: Sequence[str], notes: Mapping[str, Any]) -> None:
         """Commit data files that were written under the table's folder, all or none."""
-        actions = [self._action(f) for f in files]
+        self._commit([add_action(self.events_folder, f) for f in files], transactions, notes)
+
+    def compact(self, bucket: int, run: str) -> None:
+        """Replace the files of a bucket by one. Its events stay what they are."""
+        old = self.files(bucket)
+        new = write_data_file(self.events_folder, bucket, run, self.read_bucket(bucket))
+        moment = int(time.time() * 1000)
+        removed = [
+            RemoveAction(f.path, False, moment, partition_values={"bucket": str(bucket)}) for f in old if f != new
+        ]
+        self._commit([add_action(self.events_folder, new, new_data=False), *removed], (), {"compacted": bucket})
+
+    def unused_files(self) -> list[Path]:
+        """Parquet files in the table's folder that no commit refers to any more, or yet."""
+        used = {f.path for files in self._files.values() for f in files}
+        found = sorted(self.events_folder.glob("bucket=*/*.parquet"))
+        return [p for p in found if str(p.relative_to(self.events_folder)) not in used]
+
+    def _commit(self, actions: list[Any], transactions: Sequence[str], notes: Mapping[str, Any]) -> None:
         moment = int(time.time() * 1000)
         properties = CommitProperties(
             custom_metadata={"ebbtide": json.dumps(notes, sort_keys=True)},
-            app_transactions=[Transaction(key, 1, moment) for key in transactions],
+            app_transactions=[Transaction(key, _ALWAYS, moment) for key in transactions],
         )
         self._table.create_write_transaction(
             actions, "append", _arrow_schema(), partition_by=["bucket"], commit_properties=properties
@@ -170,55 +175,49 @@ class Lake:
         self._table.update_incremental()
         self._load()
 
-    def data_path(self, bucket: int, name: str) -> Path:
-        """Where a new data file of a bucket belongs; its folder is made."""
-        file = self.folder / "events" / f"bucket={bucket}" / f"{name}.parquet"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file
-
-    def _action(self, file: DataFile) -> AddAction:
-        stats = {"numRecords": file.rows, "minValues": {}, "maxValues": {}, "nullCount": {}}
-        stats["minValues"] = {"occurred_at": _stamp(file.first_us, up=False)}
-        stats["maxValues"] = {"occurred_at": _stamp(file.last_us, up=True)}
-        path = self.folder / "events" / file.path
-        size, changed = path.stat().st_size, int(path.stat().st_mtime * 1000)
-        return AddAction(file.path, size, {"bucket": str(file.bucket)}, changed, True, json.dumps(stats))
-
     def _load(self) -> None:
         self._files = {}
         found = pl.DataFrame(self._table.get_add_actions(flatten=True))
-        if found.is_empty():
-            return
         for row in found.iter_rows(named=True):
-            first, last = row["min.occurred_at"], row["max.occurred_at"]
-            file = DataFile(row["path"], int(row["partition.bucket"]), row["num_records"], to_us(first), to_us(last))
-            self._files.setdefault(file.bucket, []).append(file)
+            first, last = to_us(row["min.occurred_at"]), to_us(row["max.occurred_at"])
+            bucket = int(row["partition.bucket"])
+            file = DataFile(row["path"], bucket, row["num_records"], first, last, digest_of(row["path"]))
+            self._files.setdefault(bucket, []).append(file)
         for files in self._files.values():
             files.sort(key=lambda f: f.path)
 
     def _scan(self, files: Sequence[DataFile]) -> pl.LazyFrame:
-        paths = [str(self.folder / "events" / f.path) for f in files]
-        return pl.scan_parquet(paths, hive_partitioning=False)
+        return pl.scan_parquet([self.events_folder / f.path for f in files], hive_partitioning=False)
+
+    def _span(self, bucket: int) -> tuple[int, int, int, int, int]:
+        wanted = (
+            pl.len(),
+            pl.col("user_id").n_unique(),
+            pl.col("occurred_at").min().dt.timestamp("us").alias("first"),
+            pl.col("occurred_at").max().dt.timestamp("us").alias("last"),
+            pl.col("ingested_at").max().dt.timestamp("us").alias("known"),
+        )
+        rows, users, first, last, known = self._scan(self.files(bucket)).select(wanted).collect().row(0)
+        return rows, users, first, last, known
 
     def _read(self, files: Sequence[DataFile], wanted: list[str], only: pl.Expr | None) -> pl.DataFrame:
         if not files:
             return pl.DataFrame(schema={c: EVENT_COLUMNS[c] for c in wanted})
-        needs_order = len(files) > 1
-        read = list(dict.fromkeys([*wanted, *(ORDER if needs_order else ())]))
+        several = len(files) > 1
+        needed = list(dict.fromkeys([*wanted, *(ORDER if several else ())]))
         scan = self._scan(files)
-        frame = (scan if only is None else scan.filter(only)).select(read).collect()
-        return frame.sort(ORDER).select(wanted) if needs_order else frame
+        frame = (scan if only is None else scan.filter(only)).select(needed).collect()
+        return frame.sort(ORDER).select(wanted) if several else frame
+
+
+def lake_folder(root: Path) -> Path:
+    """Where a workspace keeps its lake."""
+    return root / ".ebbtide" / "lake"
 
 
 def _paths(table: DeltaTable) -> list[str]:
-    return sorted(pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list())
-
-
-def _stamp(us: int, *, up: bool) -> str:
-    """A time as Delta statistics hold it, in whole milliseconds that enclose it."""
-    milliseconds = -(-us // 1000) if up else us // 1000
-    whole = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    found = pl.DataFrame(table.get_add_actions(flatten=True))
+    return sorted(found["path"].to_list()) if found.height else []
 
 
 def _arrow_schema() -> Any:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 from ebbtide.core.errors import SourceError
 from ebbtide.events.expressions import literal
-from ebbtide.events.raw import RawTable, native_column
+from ebbtide.events.raw import RawTable, native_column, row_json
 
 
-def open_parquet(connection: duckdb.DuckDBPyConnection, file: Path) -> RawTable:
-    """Describe a Parquet file.
+def open_parquet(connection: duckdb.DuckDBPyConnection, file: Path, parts: Sequence[Path] = ()) -> RawTable:
+    """Describe a Parquet file, or `parts` that are read one after the other under the name of `file`.
 
     Raises SourceError if it is truncated or damaged.
     """
-    relation = f"read_parquet({literal(str(file))}, binary_as_string=true)"
+    listed = ", ".join(literal(str(p)) for p in parts or [file])
+    relation = f"read_parquet([{listed}], binary_as_string=true, union_by_name=true)"
     try:
         described = connection.execute(f"describe select * from {relation}").fetchall()
     except duckdb.Error:
         raise damaged_parquet(file) from None
-    return RawTable(file, relation, tuple(native_column(name, kind) for name, kind, *_ in described))
+    columns = tuple(native_column(name, kind) for name, kind, *_ in described)
+    return RawTable(file, relation, columns, row_json([c.name for c in columns]))
 
 
 def parquet_rows(connection: duckdb.DuckDBPyConnection, file: Path) -> int:

@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ebbtide.events.expressions import Use, literal, quoted
+from ebbtide.events.screening import Screened
+
+ROW = "_row"
+"""The name under which a mapping may use a whole raw row as JSON."""
 
 _NUMBER_TYPES = re.compile(r"(U?(TINY|SMALL|HUGE|BIG)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BIGNUM)", re.IGNORECASE)
 _TIME_TYPES = re.compile(r"(DATE|TIME|TIMESTAMP).*", re.IGNORECASE)
@@ -50,18 +57,33 @@ class RawColumn:
 class RawTable:
     """A file, or the rows of a query, ready to be mapped: `relation` stands after FROM.
 
-    `broken` is SQL that is true for a row that could not be read (its columns are then null), "" if the reader itself
-    takes such rows out and lists them in `rejects`.
+    `row` is SQL of a whole row as JSON, `kept_row` of what the quarantine keeps of it (default: the same). `broken`, if not empty, is SQL that is true for a row that is no valid JSON.
+    `screened` belongs to a text file: it lists the rows that were taken out before. `numbered`: the relation itself
+    has the row's number as `#number`, because one row may have made several.
     """
 
     file: Path
     relation: str
     columns: tuple[RawColumn, ...]
+    row: str
     broken: str = ""
-    rejects: bool = False
+    screened: Screened | None = None
+    header: bool = False
+    numbered: bool = False
+    kept_row: str = ""
+
+    def row_numbers(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers (1 = first row below the header) of the rows at these 0-based positions of the relation."""
+        if self.screened is None:
+            return positions + 1
+        if self.header:
+            return self.screened.positions(positions + 1)
+        return self.screened.positions(positions) + 1
 
     def find(self, name: str) -> RawColumn | None:
         """The column of that name; like in SQL, upper and lower case are the same."""
+        if name == ROW:
+            return json_column(ROW, self.row)
         exact = [c for c in self.columns if c.name == name]
         return next(iter(exact or [c for c in self.columns if c.name.lower() == name.lower()]), None)
 
@@ -106,6 +128,16 @@ def native_column(name: str, sql_type: str) -> RawColumn:
     if is_number(sql_type):
         number = f"nullif({column}::double, 'nan'::double)"
     return RawColumn(name, sql_type, text, column, number, f"{column} is not null")
+
+
+def json_column(name: str, sql: str) -> RawColumn:
+    """A column of JSON values."""
+    return RawColumn(name, "JSON", sql, sql, "", f"({sql}) is not null")
+
+
+def row_json(columns: list[str]) -> str:
+    """SQL of a JSON object of all these columns."""
+    return "to_json(struct_pack(" + ", ".join(f"{quoted(c)} := {quoted(c)}" for c in columns) + "))"
 
 
 def text_column(name: str, sql_type: str, text: str, *, decimal: str, typed: str = "") -> RawColumn:

@@ -1,61 +1,86 @@
-"""One raw file through its mapping: canonical rows to the staging, counts of everything, positions of refused rows."""
+"""One raw file through its mapping: canonical rows to the staging, counts of everything, places of refused rows."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import duckdb
 import polars as pl
 
 from ebbtide.events.schema import TABLE_COLUMNS
-from ebbtide.events.staging import Staging
 
-CHUNK_ROWS = 500_000
+CHUNK_ROWS = 250_000
+"""Rows that are held in memory before they go to the staging."""
 
 
 @dataclass
-class FileCounts:
-    """What became of the rows of one file. `refused` holds row number (1 = first) and reason code."""
+class FileOutcome:
+    """What became of the rows of one file, before duplicates are known. `refused` are Parquet files with the columns
+    `position` (0-based, in the order of the relation), `number` (of the row, null: as the position) and `reason`."""
 
     read: int = 0
     filtered: int = 0
     staged: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    refused: list[pl.DataFrame] = field(default_factory=list)
+    refused: list[Path] = field(default_factory=list)
+    currencies: set[str] = field(default_factory=set)
+
+    def refuse(self, rows: pl.DataFrame, folder: Path) -> None:
+        """Note rows that go to the quarantine: `position`, `number` and `reason` of each."""
+        file = folder / f"refused-{len(self.refused)}.parquet"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows.select(pl.col("position", "number").cast(pl.Int64), "reason").write_parquet(file)
+        self.refused.append(file)
+        self.reasons.update(dict(rows["reason"].value_counts().iter_rows()))
 
 
-def stage_rows(
-    connection: duckdb.DuckDBPyConnection, query: str, staging: Staging, table: str, number: int
-) -> FileCounts:
-    """Run a mapping query and stage its good rows; `number` tells files of one unit apart."""
-    counts = FileCounts()
+def transform_file(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    table: str,
+    folder: Path,
+    accept: Callable[[pl.DataFrame], None],
+    report: Callable[[int], None],
+) -> FileOutcome:
+    """Run a mapping query; hand its good rows to `accept` in chunks, with their `position`; tell `report` rows read.
+
+    Times come out as UTC moments. Raises duckdb.Error if the file does not read to its end.
+    """
+    outcome = FileOutcome()
     held: list[pl.DataFrame] = []
+    height = 0
     for batch in connection.sql(query).to_arrow_reader(CHUNK_ROWS):
-        frame = pl.from_arrow(batch)
-        if not isinstance(frame, pl.DataFrame) or frame.is_empty():
+        frame = pl.DataFrame(batch)
+        if frame.is_empty():
             continue
-        frame = frame.with_columns(pl.int_range(counts.read + 1, counts.read + 1 + pl.len()).alias("row"))
-        counts.read += frame.height
-        held.append(_keep(frame, counts, table, number))
-        if sum(f.height for f in held) >= CHUNK_ROWS:
-            staging.add(pl.concat(held))
-            held.clear()
-    if held:
-        staging.add(pl.concat(held))
-    return counts
+        positions = pl.int_range(outcome.read, outcome.read + frame.height, eager=True).alias("position")
+        outcome.read += frame.height
+        good = _good_rows(frame.with_columns(positions), outcome, table, folder)
+        held.append(good)
+        height += good.height
+        if height >= CHUNK_ROWS:
+            accept(pl.concat(held))
+            held, height = [], 0
+            report(outcome.read)
+    if height:
+        accept(pl.concat(held))
+    report(outcome.read)
+    return outcome
 
 
-def _keep(frame: pl.DataFrame, counts: FileCounts, table: str, number: int) -> pl.DataFrame:
-    kept = frame.filter("kept")
-    counts.filtered += frame.height - kept.height
-    bad = kept.filter(pl.col("reason").is_not_null()).select("row", "reason")
-    if bad.height:
-        counts.refused.append(bad)
-        counts.reasons.update(dict(bad["reason"].value_counts().iter_rows()))
-    good = kept.filter(pl.col("reason").is_null()) if bad.height else kept
-    counts.staged += good.height
-    times = [n for n, t in TABLE_COLUMNS[table].items() if isinstance(t, pl.Datetime) and n in good.columns]
-    return good.drop("kept", "reason").with_columns(
-        *(pl.col(n).cast(pl.Datetime("us", "UTC")) for n in times), pl.lit(number, pl.Int32).alias("file")
-    )
+def _good_rows(frame: pl.DataFrame, outcome: FileOutcome, table: str, folder: Path) -> pl.DataFrame:
+    kept = frame if frame["kept"].all() else frame.filter("kept")
+    outcome.filtered += frame.height - kept.height
+    if kept["reason"].null_count() < kept.height:
+        number = pl.col("number") if "number" in kept.columns else pl.lit(None, pl.Int64).alias("number")
+        outcome.refuse(kept.filter(pl.col("reason").is_not_null()).with_columns(number), folder)
+        kept = kept.filter(pl.col("reason").is_null())
+    outcome.staged += kept.height
+    if "currency" in kept.columns:
+        outcome.currencies.update(kept["currency"].drop_nulls().unique().to_list())
+    schema = TABLE_COLUMNS[table]
+    casts = [pl.col(n).cast(t) for n, t in schema.items() if n in kept.columns and kept.schema[n] != t]
+    return kept.drop("kept", "reason").with_columns(casts)

@@ -130,7 +130,7 @@ def reason_sql(table: str, kinds: dict[str, str], *, currency: str, latest: int,
     tests += [(f'"p:{n}" and not coalesce(json_valid("v:{n}"), false)', Reason.BAD_JSON) for n in _of(kinds, "json")]
     tests += [('"v:unit_price" < 0', Reason.NEGATIVE_PRICE)] if "unit_price" in kinds else []
     if "currency" in kinds and currency:
-        tests.append((f"\"v:currency\" <> '{currency.upper()}'", Reason.UNKNOWN_CURRENCY))
+        tests.append((f"upper(\"v:currency\") <> '{currency.upper()}'", Reason.UNKNOWN_CURRENCY))
     tests += [(f'length("v:{n}") > {_limit(n)}', Reason.TOO_LONG) for n in (*_of(kinds, "text"), *_of(kinds, "json"))]
     cases = " ".join(f"when {test} then '{reason.value}'" for test, reason in tests)
     return f"case {cases} end"

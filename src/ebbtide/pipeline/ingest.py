@@ -2,61 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-import uuid
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import polars as pl
 
 from ebbtide.core.config import Config, SourceConfig
-from ebbtide.core.errors import DefectError, InputError
-from ebbtide.core.language import Text
+from ebbtide.core.errors import DefectError, InputError, SourceError
+from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
-from ebbtide.events.csv_files import open_csv
-from ebbtide.events.files import find_files, fingerprint, format_of, read_head
-from ebbtide.events.identity import with_event_ids
-from ebbtide.events.lake import ORDER, DataFile, Lake
-from ebbtide.events.mapping import Columns, mapped_query
-from ebbtide.events.parquet_files import open_parquet, parquet_rows
-from ebbtide.events.raw import RawTable
-from ebbtide.events.schema import EVENT_COLUMNS
-from ebbtide.events.staging import Staging
-from ebbtide.events.transform import stage_rows
+from ebbtide.events.files import check_files, content_hash, find_files, format_of
+from ebbtide.events.lake import Lake, lake_folder
+from ebbtide.events.ledger import Counts, Entry, Ledger
+from ebbtide.events.loader import Loader
+from ebbtide.events.open_raw import RawInput
+from ebbtide.events.parquet_files import parquet_rows
+from ebbtide.events.quarantine import Quarantine
+from ebbtide.events.raw import nearest
+from ebbtide.events.source import Source, resolve_source
+from ebbtide.events.sql_source import fetch_query
+from ebbtide.events.surroundings import one_writer, steady_disk
+from ebbtide.events.tables import is_committed
 
+UNIT_BYTES = 64 << 20
+"""Small files are committed together up to this size."""
+COMPACT_AT = 12
+"""Files of one bucket from which on they are joined."""
+_FORGET_AFTER_SECONDS = 3600
+_BYTES_A_ROW = 100
+_PACKED = 6
 
-@dataclass
-class Counts:
-    """Where the rows went: read = accepted + quarantined + filtered + duplicates, always."""
-
-    read: int = 0
-    accepted: int = 0
-    quarantined: int = 0
-    filtered: int = 0
-    duplicates: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Add another count to this one."""
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
-
-    def check(self) -> None:
-        """Raise DefectError if a row is unaccounted for."""
-        if self.read != self.accepted + self.quarantined + self.filtered + self.duplicates:
-            raise DefectError("rows do not add up: {counts}", "行数不符：{counts}", counts=asdict(self))
+__all__ = ["Counts", "IngestReport", "ingest", "ingested", "open_quarantine"]
 
 
 @dataclass
 class IngestReport:
-    """Counts by source and in total, and how often each reason for quarantine occurred."""
+    """Counts by source, how often each reason for quarantine occurred, and what else the user should know."""
 
     sources: dict[str, Counts] = field(default_factory=dict)
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    notes: list[Text] = field(default_factory=list)
 
     @property
     def total(self) -> Counts:
@@ -66,15 +58,15 @@ class IngestReport:
             total.add(counts)
         return total
 
+    def add(self, source: str, entry: Entry, *, again: bool = False) -> None:
+        """Count one file; `again`: it was read before, so that nothing of it is new."""
+        self.sources.setdefault(source, Counts()).add(entry.counts.again() if again else entry.counts)
+        self.reasons.setdefault(source, Counter()).update(entry.reasons)
+
     def to_json(self) -> dict[str, Any]:
-        """`{"total": {...}, "sources": {name: {..., "reasons": {...}}}}`."""
+        """The five counts in `total` and, with the `reasons`, for each of `sources`; `notes` in English."""
         sources = {n: {**asdict(c), "reasons": dict(self.reasons.get(n, {}))} for n, c in self.sources.items()}
-        return {"total": asdict(self.total), "sources": sources}
-
-
-def lake_folder(root: Path) -> Path:
-    """Where a workspace keeps its lake."""
-    return root / ".ebbtide" / "lake"
+        return {"total": asdict(self.total), "sources": sources, "notes": [n.en for n in self.notes]}
 
 
 def ingest(
@@ -85,106 +77,253 @@ def ingest(
     source: str | None = None,
     progress: Progress = silent,
     now: datetime | None = None,
+    rebuild: bool = False,
 ) -> IngestReport:
-    """Read the sources of the config, or `files` with the mapping of `source`, into the lake of workspace `root`."""
-    moment = now or datetime.now(UTC)
+    """Read the sources of the config, or `files` with the mapping of `source`, into the lake of workspace `root`.
+
+    Files read before under the same mapping are not read again. `rebuild` throws the lake away first. `now` is the
+    clock against which times in the future are judged.
+    Raises SourceError, after all other files were taken, with every file that could not be read.
+    """
+    home = root / ".ebbtide"
+    with steady_disk(), one_writer(home):
+        if rebuild:
+            shutil.rmtree(home / "lake", ignore_errors=True)
+            (home / "ledger.json").unlink(missing_ok=True)
+        return _Run(config, root, progress, now or datetime.now(UTC)).run(_chosen(config, source, files), files)
+
+
+def ingested(root: Path) -> IngestReport:
+    """What all ingests of a workspace so far did together, by source; empty before the first one."""
     report = IngestReport()
-    work = [(s, _files(s, root, files)) for s in _chosen(config, source, files)]
-    connection = _connect(config, root)
-    lake = _open_or_create(config, root, connection, [f for _, fs in work for f in fs])
-    for number, (chosen, found) in enumerate(work):
-        counts = report.sources.setdefault(chosen.name, Counts())
-        reasons = report.reasons.setdefault(chosen.name, Counter())
-        for file in found:
-            progress(Text(f"reading {file.name}", f"读取 {file.name}"), number, len(work))
-            one, why = _ingest_file(config, root, connection, lake, chosen, file, moment)
-            counts.add(one)
-            reasons.update(why)
-        counts.check()
+    for entry in Ledger(root / ".ebbtide" / "ledger.json").entries.values():
+        report.add(entry.source, entry)
     return report
 
 
-def _chosen(config: Config, name: str | None, files: Sequence[Path] | None) -> list[SourceConfig]:
-    sources = [s for s in config.sources() if name in (None, s.name)]
+def open_quarantine(root: Path) -> Quarantine:
+    """The quarantine of a workspace.
+
+    Raises MissingError if nothing was ingested yet.
+    """
+    lake = Lake.open(lake_folder(root))
+    return Quarantine(root / ".ebbtide" / "quarantine", lambda key: _committed(lake, key))
+
+
+class _Run:
+    """One run of ingest: holds what the steps share."""
+
+    def __init__(self, config: Config, root: Path, progress: Progress, now: datetime) -> None:
+        self.config, self.root, self.progress, self.now = config, root, progress, now
+        self.home = root / ".ebbtide"
+        self.scratch = self.home / "staging"
+        self.ledger = Ledger(self.home / "ledger.json")
+        self.report = IngestReport()
+        self.errors: list[SourceError] = []
+        self.done = self.whole = 0
+
+    def run(self, sources: list[Source], files: Sequence[Path] | None) -> IngestReport:
+        _clean(self.home)
+        self.scratch.mkdir(parents=True)
+        try:
+            with _connect(self.config, self.scratch) as connection:
+                work = [(s, self._inputs(s, files)) for s in sources]
+                self.whole = sum(i.size for _, inputs in work for i in inputs)
+                lake = self._lake(connection, work)
+                for source, inputs in work:
+                    self._load_source(connection, lake, source, inputs)
+                self._compact(lake)
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.errors:
+            raise self._joined_error()
+        return self.report
+
+    def _inputs(self, source: Source, files: Sequence[Path] | None) -> list[RawInput]:
+        try:
+            if source.config.url and files is None:
+                return self._fetched(source)
+            pattern = source.config.path
+            found = check_files(list(files)) if files is not None else find_files(pattern, self.root)
+        except SourceError as fault:
+            self.errors.append(fault)
+            return []
+        inputs = []
+        for file in found:
+            try:
+                inputs.append(RawInput(file, self.ledger.fingerprint(file), file.stat().st_size))
+            except SourceError as fault:
+                self.errors.append(fault)
+        return inputs
+
+    def _fetched(self, source: Source) -> list[RawInput]:
+        self.progress(Text(f"querying {source.name}", f"查询 {source.name}"), 0, 0)
+        folder = self.scratch / f"query-{source.name}"
+        parts = fetch_query(source.config.url, source.config.query, folder, source.name, self.root)
+        size = sum(p.stat().st_size for p in parts)
+        fingerprint = content_hash(parts[0]) if len(parts) == 1 else _joint_hash(parts)
+        return [RawInput(Path(source.name), fingerprint, size, tuple(parts))] if parts else []
+
+    def _lake(self, connection: duckdb.DuckDBPyConnection, work: list[tuple[Source, list[RawInput]]]) -> Lake:
+        folder = lake_folder(self.root)
+        if (folder / "events" / "_delta_log").exists():
+            return Lake.open(folder)
+        inputs = [i for source, inputs in work if source.table == "events" for i in inputs]
+        rows = sum(_estimated_rows(connection, i) for i in inputs)
+        aimed = max(1, -(-rows // self.config.lake.rows_per_bucket))
+        return Lake.create(folder, self.config.lake.buckets or aimed)
+
+    def _load_source(
+        self, connection: duckdb.DuckDBPyConnection, lake: Lake, source: Source, inputs: list[RawInput]
+    ) -> None:
+        mapping = source.mapping_hash(self.config.shop)
+        self.report.sources.setdefault(source.name, Counts())
+        self.report.reasons.setdefault(source.name, Counter())
+        self._warn_of_change(source, mapping)
+        waiting: list[RawInput] = []
+        for given in inputs:
+            key = f"{source.name}:{given.fingerprint}:{mapping}"
+            entry = self.ledger.entries.get(key)
+            if entry is not None and _committed(lake, f"{source.table}/{key}"):
+                self.report.add(source.name, entry, again=True)
+                self.done += given.size
+            else:
+                waiting.append(given)
+        for unit in _units(waiting):
+            self._load_unit(connection, lake, source, unit)
+        if not self.report.sources[source.name].balanced:
+            raise DefectError("rows do not add up", "行数不符")
+
+    def _load_unit(
+        self, connection: duckdb.DuckDBPyConnection, lake: Lake, source: Source, unit: list[RawInput]
+    ) -> None:
+        def report(file: Path, rows: int) -> None:
+            stage = Text("reading {file}: {rows:,} rows", "读取 {file}：{rows:,} 行").format(file=file.name, rows=rows)
+            self.progress(stage, self.done, self.whole)
+
+        seen = frozenset(self.ledger.currencies())
+        quarantine = Quarantine(self.home / "quarantine", lambda key: _committed(lake, key))
+        loader = Loader(connection, lake, quarantine, self.config.shop, self.scratch, self.now, report, seen)
+        result = loader.load(source, unit)
+        self.errors += result.errors
+        for key, entry in result.entries.items():
+            self.report.add(source.name, entry)
+            self.ledger.entries[key] = entry
+        self.ledger.save()
+        self.done += sum(i.size for i in unit)
+
+    def _warn_of_change(self, source: Source, mapping: str) -> None:
+        if self.ledger.mappings(source.name) - {mapping}:
+            self.report.notes.append(
+                Text(
+                    "the mapping of {source} has changed: rows that are in the lake already stay as the old mapping "
+                    "made them; `ebbtide ingest --rebuild` reads everything anew",
+                    "来源 {source} 的映射已改变：已在数据湖中的行保持旧映射的结果；`ebbtide ingest --rebuild` 会全部重新读取",
+                ).format(source=source.name)
+            )
+
+    def _compact(self, lake: Lake) -> None:
+        for bucket in lake.buckets():
+            if len(lake.files(bucket)) >= COMPACT_AT:
+                self.progress(Text("joining small files", "合并小文件"), 0, 0)
+                lake.compact(bucket, f"compacted{time.time_ns():x}")
+
+    def _joined_error(self) -> SourceError:
+        texts = list(dict.fromkeys(e.text for e in self.errors))
+        if len(texts) == 1:
+            return next(e for e in self.errors if e.text == texts[0])
+        listed = join_texts(texts, Text("\n  - ", "\n  - "))
+        total = self.report.total
+        return SourceError(
+            "{count} files could not be read (all others were taken, {accepted:,} rows accepted):\n  - {listed}",
+            "{count} 个文件无法读取（其余均已导入，接受 {accepted:,} 行）：\n  - {listed}",
+            count=len(self.errors),
+            accepted=total.accepted,
+            listed=listed,
+        )
+
+
+def _chosen(config: Config, name: str | None, files: Sequence[Path] | None) -> list[Source]:
+    sources = config.sources()
     if not sources:
-        raise InputError("no source in ebbtide.toml", "ebbtide.toml 中没有来源")
-    return sources[:1] if files else sources
+        raise InputError(
+            "ebbtide.toml names no [[source]]: run `ebbtide init FILE...`",
+            "ebbtide.toml 中没有 [[source]]：请运行 `ebbtide init FILE...`",
+        )
+    names = [s.name for s in sources]
+    if name is not None and name not in names:
+        close = nearest(name, names)
+        raise InputError(
+            "there is no source `{name}`; the sources are {names}{hint}",
+            "没有来源 `{name}`；已有来源：{names}{hint}",
+            name=name,
+            names=", ".join(names),
+            hint=Text(f" (did you mean `{close}`?)", f"（是否想写 `{close}`？）") if close else Text("", ""),
+        )
+    chosen: list[SourceConfig] = [s for s in sources if name in (None, s.name)]
+    if files is not None and len(chosen) > 1:
+        raise InputError(
+            "several sources: say whose mapping the files follow, `--source NAME` with one of {names}",
+            "有多个来源：请用 `--source 名称` 指明文件使用哪个映射：{names}",
+            names=", ".join(names),
+        )
+    return [resolve_source(s) for s in chosen]
 
 
-def _files(source: SourceConfig, root: Path, files: Sequence[Path] | None) -> list[Path]:
-    return list(files) if files else find_files(source.path, root)
-
-
-def _connect(config: Config, root: Path) -> duckdb.DuckDBPyConnection:
+def _connect(config: Config, scratch: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
-    spill = root / ".ebbtide" / "staging" / "spill"
-    spill.mkdir(parents=True, exist_ok=True)
-    connection.execute(f"set memory_limit='{config.lake.memory_limit}'")
-    connection.execute("set threads=2")
-    connection.execute(f"set temp_directory='{spill}'")
-    connection.execute(f"set TimeZone='{config.shop.timezone}'")
+    settings = {
+        "memory_limit": config.lake.memory_limit,
+        "threads": "2",
+        "temp_directory": str(scratch / "spill"),
+        "TimeZone": config.shop.timezone,
+        "autoinstall_known_extensions": "false",
+    }
+    for name, value in settings.items():
+        connection.execute(f"set {name}='{value}'").fetchall()
     return connection
 
 
-def _open_or_create(config: Config, root: Path, connection: duckdb.DuckDBPyConnection, files: list[Path]) -> Lake:
-    folder = lake_folder(root)
-    if (folder / "events").exists():
-        return Lake.open(folder)
-    rows = sum(parquet_rows(connection, f) if format_of(f) == "parquet" else f.stat().st_size // 100 for f in files)
-    return Lake.create(folder, config.lake.buckets or max(1, -(-rows // config.lake.rows_per_bucket)))
+def _committed(lake: Lake, key: str) -> bool:
+    """Whether the append of `table/key` took place."""
+    table, _, rest = key.partition("/")
+    return lake.has_transaction(rest) if table == "events" else is_committed(lake, table, rest)
 
 
-def _ingest_file(
-    config: Config,
-    root: Path,
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    source: SourceConfig,
-    file: Path,
-    now: datetime,
-) -> tuple[Counts, Counter[str]]:
-    raw = _open(connection, file, source)
-    query = mapped_query(
-        connection, raw, Columns(source.table, source.columns, source.where), source, config.shop, now=now
-    )
-    run = uuid.uuid4().hex
-    folder = root / ".ebbtide" / "staging" / run
-    staging = Staging(folder, lake.bucket_count)
-    counts = stage_rows(connection, query, staging, source.table, 0)
-    accepted = duplicates = 0
-    written: list[DataFile] = []
-    for bucket in staging.buckets():
-        rows = with_event_ids(connection, staging.read_bucket(bucket), source.name)
-        fresh = _new_rows(lake, bucket, rows)
-        accepted, duplicates = accepted + fresh.height, duplicates + rows.height - fresh.height
-        if fresh.height:
-            written.append(_write(lake, bucket, run, fresh))
-    shutil.rmtree(folder)
-    if written:
-        lake.append(written, transactions=[f"{source.name}:{fingerprint(file)}"], notes={"source": source.name})
-    quarantined = sum(counts.reasons.values())
-    return Counts(counts.read, accepted, quarantined, counts.filtered, duplicates), counts.reasons
+def _units(inputs: Iterable[RawInput]) -> Iterator[list[RawInput]]:
+    """Runs of files whose sizes add up to UNIT_BYTES at most; a larger file stands alone."""
+    unit: list[RawInput] = []
+    for given in inputs:
+        if unit and sum(i.size for i in unit) + given.size > UNIT_BYTES:
+            yield unit
+            unit = []
+        unit.append(given)
+    if unit:
+        yield unit
 
 
-def _open(connection: duckdb.DuckDBPyConnection, file: Path, source: SourceConfig) -> RawTable:
-    if format_of(file) == "parquet":
-        return open_parquet(connection, file)
-    return open_csv(connection, file, read_head(file), source)
+def _estimated_rows(connection: duckdb.DuckDBPyConnection, given: RawInput) -> int:
+    """Rows of a file: exact for Parquet, by size for text; a damaged file counts nothing here."""
+    try:
+        if given.parts or format_of(given.file) == "parquet":
+            return sum(parquet_rows(connection, p) for p in given.parts or [given.file])
+    except SourceError:
+        return 0
+    packed = given.file.suffix.lower() in (".gz", ".zst")
+    return given.size * (_PACKED if packed else 1) // _BYTES_A_ROW
 
 
-def _new_rows(lake: Lake, bucket: int, rows: pl.DataFrame) -> pl.DataFrame:
-    if "copy" in rows.columns:
-        rows = rows.unique(["user_id", "occurred_at", "copy"], keep="first", maintain_order=True)
-    rows = rows.unique("event_id", keep="first", maintain_order=True)
-    known = lake.read_bucket(bucket, ["event_id"])
-    return rows.join(known, on="event_id", how="anti")
+def _joint_hash(parts: Sequence[Path]) -> str:
+    return hashlib.sha256("".join(content_hash(p) for p in parts).encode()).hexdigest()[:32]
 
 
-def _write(lake: Lake, bucket: int, run: str, rows: pl.DataFrame) -> DataFile:
-    missing = [pl.lit(None, t).alias(n) for n, t in EVENT_COLUMNS.items() if n not in rows.columns]
-    frame = rows.with_columns(*missing).select(list(EVENT_COLUMNS)).sort(ORDER)
-    target = lake.data_path(bucket, run)
-    frame.write_parquet(target, compression="zstd", compression_level=1)
-    times = frame["occurred_at"].cast(pl.Int64)
-    path = str(target.relative_to(lake.folder / "events"))
-    return DataFile(path, bucket, frame.height, int(times.min()), int(times.max()))  # type: ignore[arg-type]
+def _clean(home: Path) -> None:
+    """Remove what a killed run left behind, and data files that have been out of use for an hour."""
+    runs = {p.name for p in (home / "staging").glob("*")}
+    shutil.rmtree(home / "staging", ignore_errors=True)
+    if not (home / "lake" / "events" / "_delta_log").exists():
+        return
+    limit = time.time() - _FORGET_AFTER_SECONDS
+    for file in Lake.open(home / "lake").unused_files():
+        if file.name.rsplit("-", 1)[0] in runs or file.stat().st_mtime < limit:
+            file.unlink()

@@ -1,0 +1,75 @@
+"""The Parquet files of the lake: what is known of each without opening it, how it is written and announced to Delta."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake.transaction import AddAction
+
+from ebbtide.events.schema import EVENT_COLUMNS
+
+ORDER = ("user_id", "occurred_at", "event_id")
+_ROW_GROUP = 131_072
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of one bucket. `path` is relative to the table; times in UTC microseconds, widened to milliseconds;
+    `digest` is the sum of the hashes of its rows modulo 2^64, so that the digests of two files add up."""
+
+    path: str
+    bucket: int
+    rows: int
+    first_us: int
+    last_us: int
+    digest: int
+
+    def meets(self, first_us: int, last_us: int) -> bool:
+        """Whether it may hold events of this span, both ends included."""
+        return self.first_us <= last_us and first_us <= self.last_us
+
+
+def write_data_file(table: Path, bucket: int, run: str, events: pl.DataFrame) -> DataFile:
+    """Sort the events of a bucket and write them; missing columns become null. Counts only once it is committed."""
+    missing = [pl.lit(None, t).alias(n) for n, t in EVENT_COLUMNS.items() if n not in events.columns]
+    frame = events.with_columns(missing).select(list(EVENT_COLUMNS)).sort(ORDER)
+    digest = int(frame.hash_rows(seed=0).cast(pl.Int128).sum()) & _MASK
+    path = f"bucket={bucket}/{run}-{digest:016x}.parquet"
+    (table / path).parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(table / path, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
+    times = frame["occurred_at"].dt.timestamp("us")
+    first, last = int(times.min() or 0), int(times.max() or 0)  # type: ignore[arg-type]
+    return DataFile(path, bucket, frame.height, first, last, digest)
+
+
+def add_action(table: Path, file: DataFile, *, new_data: bool = True) -> AddAction:
+    """What Delta is told of a file. Of the columns only the range of times is told: statistics of ids would show
+    users in clear and outlive their erasure."""
+    stats = {
+        "numRecords": file.rows,
+        "minValues": {"occurred_at": _milliseconds(file.first_us // 1000)},
+        "maxValues": {"occurred_at": _milliseconds(-(-file.last_us // 1000))},
+        "nullCount": {},
+    }
+    status = (table / file.path).stat()
+    changed = int(status.st_mtime * 1000)
+    return AddAction(file.path, status.st_size, {"bucket": str(file.bucket)}, changed, new_data, json.dumps(stats))
+
+
+def digest_of(path: str) -> int:
+    """The digest that stands in a file's name.
+
+    >>> digest_of("bucket=0/ab12-00000000000000ff.parquet")
+    255
+    """
+    return int(path.removesuffix(".parquet").rsplit("-", 1)[1], 16)
+
+
+def _milliseconds(count: int) -> str:
+    whole = datetime.fromtimestamp(count // 1000, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{count % 1000:03d}Z"

@@ -1,0 +1,266 @@
+"""Loading files into the lake: a unit of files is one atomic commit, or nothing.
+
+A unit passes through the staging (rows by bucket, on disk), each bucket is parted into new, repeated and conflicting
+events, new ones are written as data files, refused ones as quarantine files, and only then is the commit made. A
+process killed before it leaves files that count for nothing; killed after it, all.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from ebbtide.core.config import ShopConfig
+from ebbtide.core.errors import DefectError, SourceError
+from ebbtide.events.binding import Bound, bind_mapping, kind_of
+from ebbtide.events.data_files import DataFile, write_data_file
+from ebbtide.events.day_order import decide_order, needs_order
+from ebbtide.events.identity import find_arrivals
+from ebbtide.events.lake import Lake
+from ebbtide.events.ledger import Counts, Entry
+from ebbtide.events.mapping import mapped_query
+from ebbtide.events.open_raw import QUARANTINE_ID, RawInput, open_raw
+from ebbtide.events.parquet_files import damaged_parquet
+from ebbtide.events.quarantine import Quarantine
+from ebbtide.events.raw import RawTable
+from ebbtide.events.schema import TABLE_COLUMNS
+from ebbtide.events.source import Source
+from ebbtide.events.staging import Staging
+from ebbtide.events.tables import append_rows
+from ebbtide.events.times import DayOrder
+from ebbtide.events.transform import FileOutcome, transform_file
+from ebbtide.events.validate import Reason
+
+
+@dataclass
+class LoadedFile:
+    """One file on its way: its raw table, what became of its rows so far, and the key of its commit."""
+
+    given: RawInput
+    key: str
+    raw: RawTable
+    outcome: FileOutcome
+    duplicates: int = 0
+    accepted: int = 0
+
+    def entry(self, source: str, mapping: str) -> Entry:
+        """What the ledger is told of it.
+
+        Raises DefectError if a row is unaccounted for.
+        """
+        broken = len(self.raw.screened.broken) if self.raw.screened else 0
+        quarantined = sum(self.outcome.reasons.values())
+        counts = Counts(self.outcome.read + broken, self.accepted, quarantined, self.outcome.filtered, self.duplicates)
+        if not counts.balanced:
+            raise DefectError("rows do not add up: {counts}", "行数不符：{counts}", counts=counts)
+        return Entry(source, mapping, counts, dict(self.outcome.reasons), sorted(self.outcome.currencies))
+
+
+@dataclass
+class LoadResult:
+    """The ledger entries of the files that were loaded, and the errors of those that were not."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    errors: list[SourceError] = field(default_factory=list)
+
+
+@dataclass
+class Loader:
+    """Loads units of files of one source. `scratch` is the folder for temporary files, `seen` the currencies met
+    before, `report` hears the rows read of a file."""
+
+    connection: duckdb.DuckDBPyConnection
+    lake: Lake
+    quarantine: Quarantine
+    shop: ShopConfig
+    scratch: Path
+    now: datetime
+    report: Callable[[Path, int], None]
+    seen: frozenset[str] = frozenset()
+
+    def load(self, source: Source, unit: Sequence[RawInput]) -> LoadResult:
+        """Load a unit. Files that cannot be read are left out whole; their errors are in the result."""
+        run = uuid.uuid4().hex[:16]
+        folder = self.scratch / run
+        staging = Staging(folder, self.lake.bucket_count)
+        result = LoadResult()
+        files: list[LoadedFile] = []
+        rows: list[pl.DataFrame] = []
+        mapping = source.mapping_hash(self.shop)
+        for given in unit:
+            mark, height = staging.mark(), len(rows)
+            accept = staging.add if source.table == "events" else rows.append
+            try:
+                key = f"{source.name}:{given.fingerprint}:{mapping}"
+                files.append(self._read(source, given, key, folder / f"file-{len(files)}", len(files), accept))
+            except SourceError as fault:
+                staging.drop_after(mark)
+                del rows[height:]
+                result.errors.append(fault)
+        if files and source.table == "events":
+            self._finish_events(source, files, staging, run)
+        elif files:
+            self._finish_table(source, files, rows)
+        result.entries = {f.key: f.entry(source.name, mapping) for f in files}
+        shutil.rmtree(folder)
+        return result
+
+    def _read(
+        self,
+        source: Source,
+        given: RawInput,
+        key: str,
+        folder: Path,
+        number: int,
+        accept: Callable[[pl.DataFrame], None],
+    ) -> LoadedFile:
+        raw = open_raw(self.connection, given, source, folder)
+        bound = bind_mapping(self.connection, raw, source)
+        resolved = self.quarantine.resolved() if raw.find(QUARANTINE_ID) is not None else None
+        loaded = LoadedFile(given, key, raw, FileOutcome())
+
+        def take(rows: pl.DataFrame) -> None:
+            if resolved is not None:
+                again = rows[QUARANTINE_ID].is_in(resolved.implode()) | (
+                    ~rows[QUARANTINE_ID].is_first_distinct() & rows[QUARANTINE_ID].is_not_null()
+                )
+                loaded.duplicates += int(again.sum())
+                rows = rows.filter(~again)
+            accept(rows.with_columns(pl.lit(number, pl.Int32).alias("file")))
+
+        try:
+            orders = self._orders(raw, bound, source)
+            query = mapped_query(raw, bound, source, self.shop, now=self.now, orders=orders)
+            report = lambda rows: self.report(given.file, rows)  # noqa: E731
+            loaded.outcome = transform_file(self.connection, query, source.table, folder, take, report)
+        except duckdb.Error as fault:
+            raise _unreadable(given, fault) from None
+        _check_rows(loaded)
+        self._check_currencies(loaded)
+        return loaded
+
+    def _orders(self, raw: RawTable, bound: dict[str, Bound], source: Source) -> dict[str, DayOrder]:
+        if source.config.time_format:
+            return {}
+        return {
+            name: decide_order(self.connection, raw, b, name)
+            for name, b in bound.items()
+            if name and kind_of(source.table, name) == "time" and needs_order(self.connection, raw, b)
+        }
+
+    def _check_currencies(self, loaded: LoadedFile) -> None:
+        """Without a currency of the shop, a second currency is an error: amounts of two must not be added up."""
+        found = sorted(loaded.outcome.currencies | self.seen)
+        if self.shop.currency or len(found) < 2:
+            return
+        codes = [c for c in found if len(c) == 3 and c.isascii() and c.isalpha()]
+        raise SourceError(
+            "{file}: amounts are in {count} currencies ({codes}): set `shop.currency` to keep one (rows of others go "
+            "to quarantine), or convert them in the mapping",
+            "{file}：金额使用了 {count} 种货币（{codes}）：请设置 `shop.currency` 只保留一种（其他行进入隔离区），"
+            "或在映射中换算",
+            file=loaded.given.file.name,
+            count=len(found),
+            codes=", ".join(codes[:10]),
+        )
+
+    def _finish_events(self, source: Source, files: list[LoadedFile], staging: Staging, run: str) -> None:
+        written: list[DataFile] = []
+        corrected: list[pl.Series] = []
+        for bucket in staging.buckets():
+            found = find_arrivals(self.connection, self.lake, bucket, staging.read_bucket(bucket), source.name)
+            _count(files, found.new["file"], found.repeated["file"])
+            _refuse_conflicts(files, found.conflicting, self.scratch / run)
+            if QUARANTINE_ID in found.new.columns:
+                corrected.append(found.new[QUARANTINE_ID].drop_nulls())
+            if found.new.height:
+                written.append(write_data_file(self.lake.events_folder, bucket, run, found.new))
+        keys = [f.key for f in files if not self.lake.has_transaction(f.key)]
+        self._quarantine(source, files, corrected, "events")
+        if written or keys:
+            notes = {"source": source.name, "files": [f.given.file.name for f in files]}
+            self.lake.append(written, transactions=keys, notes=notes)
+
+    def _finish_table(self, source: Source, files: list[LoadedFile], rows: list[pl.DataFrame]) -> None:
+        whole = (
+            pl.concat(rows, how="diagonal")
+            if rows
+            else pl.DataFrame(schema={**TABLE_COLUMNS[source.table], "file": pl.Int32})
+        )
+        corrected = [whole[QUARANTINE_ID].drop_nulls()] if QUARANTINE_ID in whole.columns else []
+        self._quarantine(source, files, corrected, source.table)
+        added = append_rows(self.lake, source.table, whole, [f.key for f in files])
+        _count(files, whole["file"].filter(added), whole["file"].filter(~added))
+
+    def _quarantine(self, source: Source, files: list[LoadedFile], corrected: list[pl.Series], table: str) -> None:
+        for file in files:
+            if file.raw.screened is not None and len(file.raw.screened.broken):
+                file.outcome.reasons[Reason.BAD_ROW.value] += len(file.raw.screened.broken)
+            refused = [_with_numbers(part, file.raw) for part in file.outcome.refused]
+            self.quarantine.write(
+                self.connection, file.raw, refused, source=source.name, fingerprint=file.given.fingerprint
+            )
+        if corrected:
+            self.quarantine.write_resolved(f"{table}/{files[0].key}", pl.concat(corrected))
+
+
+def _check_rows(loaded: LoadedFile) -> None:
+    """The reader must give as many rows as the screening counted."""
+    screened = loaded.raw.screened
+    if screened is None or loaded.raw.numbered:
+        return
+    expected = screened.rows - (1 if loaded.raw.header else 0)
+    if loaded.outcome.read != expected:
+        raise SourceError(
+            "{file}: {read:,} of {expected:,} rows could be read: check its quotes and line ends; nothing was taken",
+            "{file}：{expected:,} 行中只能读取 {read:,} 行：请检查引号和换行；其中内容均未导入",
+            file=loaded.given.file.name,
+            read=loaded.outcome.read,
+            expected=expected,
+        )
+
+
+def _unreadable(given: RawInput, fault: duckdb.Error) -> SourceError | duckdb.Error:
+    """The error for a file that fails while it is read; a failure of the surroundings stays what it is."""
+    if isinstance(fault, (duckdb.OutOfMemoryException,)) or "No space left" in str(fault):
+        return fault
+    if given.parts or given.file.suffix.lower() in (".parquet", ".pq"):
+        return damaged_parquet(given.file)
+    return SourceError(
+        "{file} cannot be read to its end ({kind}); nothing of it was taken",
+        "无法将 {file} 读到结尾（{kind}）；其中内容均未导入",
+        file=given.file.name,
+        kind=type(fault).__name__,
+    )
+
+
+def _with_numbers(part: Path, raw: RawTable) -> Path:
+    """Fill the row numbers of a list of refused rows that has positions only."""
+    rows = pl.read_parquet(part)
+    numbers = pl.Series("found", raw.row_numbers(rows["position"].to_numpy()))
+    rows.with_columns(pl.coalesce("number", numbers).alias("number")).write_parquet(part)
+    return part
+
+
+def _count(files: list[LoadedFile], new: pl.Series, repeated: pl.Series) -> None:
+    for number, count in Counter(new.to_list()).items():
+        files[number].accepted += count
+    for number, count in Counter(repeated.to_list()).items():
+        files[number].duplicates += count
+
+
+def _refuse_conflicts(files: list[LoadedFile], rows: pl.DataFrame, folder: Path) -> None:
+    if rows.is_empty():
+        return
+    number = pl.col("number") if "number" in rows.columns else pl.lit(None, pl.Int64).alias("number")
+    reason = pl.lit(Reason.CONFLICTING_ID.value).alias("reason")
+    for (file,), part in rows.with_columns(number, reason).group_by("file"):
+        files[int(file)].outcome.refuse(part, folder / f"file-{file}")

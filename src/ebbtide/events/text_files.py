@@ -1,0 +1,80 @@
+"""Text files before anything is known of their columns: encoding, first lines, a copy in UTF-8 where needed."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from ebbtide.core.errors import SourceError
+from ebbtide.events.screening import read_blocks
+
+_HEAD_BYTES = 1 << 20
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_FEW = 0.01
+"""A share of undecodable lines up to which they count as broken rows; above it the encoding is another one."""
+
+
+def read_head(file: Path, encoding: str) -> tuple[str, str]:
+    """The first part of a text file, decoded, and its encoding: the given one, by byte order mark, or UTF-8.
+
+    Raises SourceError if it is empty, or neither UTF-8 nor of the given encoding.
+    """
+    head = next(read_blocks(file, _HEAD_BYTES), b"")
+    if not head.strip():
+        raise SourceError("{file} is empty", "{file} 是空文件", file=file.name)
+    found = next((name for mark, name in _BOMS if head.startswith(mark)), "")
+    chosen = found or encoding or "utf-8"
+    try:
+        decoder = codecs.getincrementaldecoder(chosen)("strict" if chosen not in ("utf-8", "utf-8-sig") else "replace")
+        text = decoder.decode(head)
+    except LookupError:
+        raise SourceError("`{name}` is no known encoding", "未知的编码 `{name}`", name=chosen) from None
+    except UnicodeDecodeError:
+        raise _other_encoding(file, chosen) from None
+    if chosen.startswith("utf-8") and (_undecodable(head) > _FEW or "\0" in text[:1000]):
+        raise _other_encoding(file, "UTF-8")
+    return text.lstrip("\ufeff"), chosen
+
+
+def as_utf8(file: Path, encoding: str, folder: Path) -> Path:
+    """The file itself if it is UTF-8, else a copy in UTF-8 in `folder`.
+
+    Raises SourceError if it cannot be decoded to its end.
+    """
+    if encoding in ("utf-8", "utf-8-sig"):
+        return file
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / "decoded.txt"
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    try:
+        with copy.open("w", encoding="utf-8", newline="") as sink:
+            for block in read_blocks(file):
+                sink.write(decoder.decode(block))
+            sink.write(decoder.decode(b"", final=True))
+    except UnicodeDecodeError:
+        raise _other_encoding(file, encoding) from None
+    return copy
+
+
+def _undecodable(head: bytes) -> float:
+    """Share of lines that are no UTF-8, among those that are not plain ASCII... or all, if those are few."""
+    lines = head.split(b"\n")[:-1] or [head]
+    bad = 0
+    for line in lines:
+        if not line.isascii():
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                bad += 1
+    return bad / len(lines)
+
+
+def _other_encoding(file: Path, expected: str) -> SourceError:
+    return SourceError(
+        "{file} is not encoded in {expected}: set `encoding` of its source, for example `gb18030` (Chinese Windows), "
+        "`cp1252` (Western Windows) or `utf-16`",
+        "{file} 的编码不是 {expected}：请为该来源设置 `encoding`，例如 `gb18030`（中文 Windows）、`cp1252`"
+        "（西欧 Windows）或 `utf-16`",
+        file=file.name,
+        expected=expected,
+    )
