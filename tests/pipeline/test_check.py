@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,13 @@ import polars as pl
 import pytest
 
 from ebbtide.core.config import Config, parse_config
-from ebbtide.core.errors import DataError, MissingError
+from ebbtide.core.errors import DataError, MissingError, SufficiencyError
 from ebbtide.core.ids import buckets_of
 from ebbtide.core.language import Text
 from ebbtide.events.schema import EVENT_COLUMNS, empty_events
 from ebbtide.pipeline.check import CheckReport, check, check_shards
 from ebbtide.pipeline.check_sections import sections
+from ebbtide.pipeline.ingest import IngestReport, ingest
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=300)
@@ -147,7 +149,8 @@ def test_sections_fit_their_columns_and_hold_no_user_id(report: CheckReport) -> 
 
 
 def test_quarantined_rows_are_shown_with_what_their_reason_means(shop: pl.DataFrame, config: Config) -> None:
-    report = check_shards(FakeLake(shop), config, rejected={"bad_time": 3, "missing_user": 20})
+    reasons = {"events": Counter(bad_time=3, missing_user=15), "users": Counter(missing_user=5)}
+    report = check_shards(FakeLake(shop), config, rows=IngestReport(reasons=reasons))
     table = sections(report)[1]
     assert [row[:2] for row in table.rows] == [("missing_user", 20), ("bad_time", 3)]
     assert all(row[2].en and row[2].zh for row in table.rows)
@@ -182,3 +185,21 @@ def test_a_log_without_the_outcome_is_an_answer_not_an_error(config: Config, mak
     assert report.advice.recommended is None
     json.dumps(report.to_json(), allow_nan=False)
     sections(report)
+
+
+def test_a_workspace_is_checked_with_the_account_of_its_rows(shop: pl.DataFrame, tmp_path: Path) -> None:
+    guests = shop.head(7).with_columns(user_id=pl.lit(None, pl.String))
+    raw = pl.concat([shop, guests]).select("user_id", "occurred_at", "order_id", "value")
+    raw.write_parquet(tmp_path / "orders.parquet")
+    columns = {c: c for c in raw.columns} | {"type": "'order'"}
+    config = parse_config({"source": [{"path": "orders.parquet", "columns": columns}]})
+    ingest(config, tmp_path)
+    report = check(config, tmp_path)
+    assert report.facts.events == len(shop)
+    assert report.rows.total.read == len(raw) == report.rows.total.accepted + 7
+    assert report.to_json()["rejected"] == {"missing_user": 7}
+    few = raw.filter(pl.col("user_id").str.ends_with("11"))
+    few.write_parquet(tmp_path / "orders.parquet")
+    ingest(config, tmp_path, rebuild=True)
+    with pytest.raises(SufficiencyError, match="too few churned users"):
+        check(config, tmp_path, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.pipeline.check_facts import LogFacts
 from ebbtide.pipeline.check_findings import Finding, find_oddities
 from ebbtide.pipeline.dataset import LABEL_COLUMNS, Shards
+from ebbtide.pipeline.ingest import IngestReport, ingested
 from ebbtide.pipeline.places import Places
 
 
@@ -48,12 +49,12 @@ class BaseRate:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The answer of `check`. `until`: when the newest event was known; the question is judged on what was known then."""
+    """The answer of `check`. `rows`: the account of all ingests so far. `until`: when the newest event was known; the question is judged on what was known then."""
 
     until: datetime
     definition: ChurnDefinition
     facts: LogFacts
-    rejected: dict[str, int]
+    rows: IngestReport
     findings: tuple[Finding, ...]
     base_rates: tuple[BaseRate, ...]
     advice: DefinitionAdvice
@@ -77,7 +78,8 @@ class CheckReport:
             "filled_in_orders": {c: facts.filled_in_orders(c) for c in EVENT_COLUMNS},
             "capabilities": [c for c in CAPABILITIES if c in facts.capabilities],
             "missing": list(self.missing),
-            "rejected": self.rejected,
+            "rows": self.rows.to_json(),
+            "rejected": dict(rejected_rows(self.rows)),
             "findings": [f.to_json() for f in self.findings],
             "definition": self.definition.to_json() | _both(self.definition.describe()),
             "base_rates": [b.to_json() for b in self.base_rates],
@@ -86,29 +88,24 @@ class CheckReport:
         }
 
 
-def check(
-    config: Config,
-    root: Path,
-    *,
-    rejected: Mapping[str, int] | None = None,
-    progress: Progress = silent,
-    strict: bool = False,
-) -> CheckReport:
-    """Check the workspace at `root`. `rejected`: rows in its quarantine by reason code.
+def check(config: Config, root: Path, *, progress: Progress = silent, strict: bool = False) -> CheckReport:
+    """Check the workspace at `root`.
 
     Raises MissingError if nothing was ingested, DataError if the lake is empty and, when `strict`, SufficiencyError
     if the data do not suffice for the question.
     """
-    report = check_shards(Places(root).lake(), config, rejected=rejected, progress=progress)
+    report = check_shards(Places(root).lake(), config, rows=ingested(root), progress=progress)
     if strict:
         report.sufficiency.check()
     return report
 
 
 def check_shards(
-    lake: Shards, config: Config, *, rejected: Mapping[str, int] | None = None, progress: Progress = silent
+    lake: Shards, config: Config, *, rows: IngestReport | None = None, progress: Progress = silent
 ) -> CheckReport:
-    """`check` over anything that hands out shards; memory is bounded by the largest."""
+    """`check` over anything that hands out shards, `rows` being the account of how they came in; memory is bounded by
+    the largest shard."""
+    rows = rows or IngestReport()
     definition = ChurnDefinition.from_config(config.churn)
     facts, last = _survey(lake, definition, progress)
     if last is None:
@@ -126,8 +123,13 @@ def check_shards(
     progress(steps, 2, 3)
     advice = advise_shards(shards, until, outcome=definition.outcome)
     progress(steps, 3, 3)
-    findings = find_oddities(facts, rejected)
-    return CheckReport(until, definition, facts, dict(rejected or {}), findings, rates, advice, sufficiency)
+    findings = find_oddities(facts, rejected_rows(rows))
+    return CheckReport(until, definition, facts, rows, findings, rates, advice, sufficiency)
+
+
+def rejected_rows(rows: IngestReport) -> Counter[str]:
+    """Rows that were put into the quarantine by reason code, over all sources; corrected ones are still counted."""
+    return sum((Counter(reasons) for reasons in rows.reasons.values()), Counter())
 
 
 def _survey(lake: Shards, definition: ChurnDefinition, progress: Progress) -> tuple[LogFacts, int | None]:

@@ -11,7 +11,7 @@ from ebbtide.core.language import Text
 from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.events.validate import Reason
-from ebbtide.pipeline.check import BaseRate, CheckReport
+from ebbtide.pipeline.check import BaseRate, CheckReport, rejected_rows
 from ebbtide.pipeline.check_facts import LogFacts
 
 
@@ -27,7 +27,8 @@ class Section:
 
 def sections(report: CheckReport) -> tuple[Section, ...]:
     """The report in the order in which a person reads it."""
-    quarantine = (_quarantine_table(report.rejected),) if report.rejected else ()
+    rejected = rejected_rows(report.rows)
+    quarantine = (_quarantine_table(rejected),) if rejected else ()
     return (
         _overview(report),
         *quarantine,
@@ -62,7 +63,7 @@ def _quarantine_table(rejected: Mapping[str, int]) -> Section:
     columns = (Text("reason", "原因"), Text("rows", "行数"), Text("meaning", "含义"))
     counts = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
     rows = tuple((code, count, Reason(code).text) for code, count in counts)
-    return Section(Text("Rows in the quarantine", "隔离区中的行"), columns=columns, rows=rows)
+    return Section(Text("Rows put into the quarantine so far", "迄今进入隔离区的行"), columns=columns, rows=rows)
 
 
 def _month_table(facts: LogFacts) -> Section:
