@@ -34,7 +34,6 @@ def _order_blocks(orders: NDArray[np.void], buyers: NDArray[np.void], world: Wor
     badly = late >= BADLY_LATE_DAYS
     topic = np.where(orders["returned"], ON_REFUND, ON_PRODUCT)
     solved = ~orders["unsolved"]
-    twice = orders["unsolved"] & (uniform(keys, Purpose.REPEATED, number) < 0.5)
     asks = badly & (uniform(keys, Purpose.REPEATED, -number.astype(np.int64)) < 0.25)
     yes = np.ones(len(orders), np.bool_)
     blocks = [
@@ -42,7 +41,7 @@ def _order_blocks(orders: NDArray[np.void], buyers: NDArray[np.void], world: Wor
         after.rows("order_cancel", orders["cancelled"], 1, 8),
         after.rows("refund", orders["returned"], arrives + 6, 11, quantity=1.0, value=-price, **first),
         after.rows("support", orders["trouble"], orders["complains"], 10, **_support(keys, number, topic, solved)),
-        after.rows("support", twice, orders["complains"] + 2, 10, **_support(keys, number, topic, solved)),
+        after.rows("support", orders["repeated"], orders["complains"] + 2, 10, **_support(keys, number, topic, solved)),
         after.rows("support", asks, arrives - 1, 10, **_support(keys, number, np.zeros_like(topic), yes)),
     ]
     return [*blocks, _reviews(after, them, first)]

@@ -80,9 +80,9 @@ def _habits(traits: NDArray[np.void], draw: _TraitDraws, config: SimulationConfi
     traits["old"] = draw.uniform() < 0.4
     joins = (draw.uniform() * config.days).astype(np.int32)
     traits["join_day"] = np.where(traits["old"], 0, joins)
-    traits["rate"] = np.clip(draw.gamma(2.2) / 14, 1 / 100, 1 / 2)
-    traits["regularity"] = 1 + (draw.uniform() * 4).astype(np.int32)
-    traits["visits"] = 2.5 * draw.lognormal(0.3)
+    traits["rate"] = np.clip(draw.gamma(2.0) / 20, 1 / 120, 1 / 2)
+    traits["regularity"] = 1 + (draw.uniform() * 3).astype(np.int32)
+    traits["visits"] = 3.0 * draw.lognormal(0.15)
     traits["depth"] = 1.6 * draw.lognormal(0.25)
     traits["curiosity"] = 0.2 + 0.5 * draw.uniform()
     traits["hour"] = 20.0 - 11.0 * (draw.uniform() < 0.35) + 2.0 * draw.uniform()
@@ -91,11 +91,11 @@ def _habits(traits: NDArray[np.void], draw: _TraitDraws, config: SimulationConfi
 
 def _sensitivities(traits: NDArray[np.void], draw: _TraitDraws, config: SimulationConfig) -> None:
     traits["natural"] = draw.gamma(2.0) / 2000
-    traits["delivery_sensitivity"] = draw.lognormal(0.4)
-    traits["service_sensitivity"] = draw.lognormal(0.4)
-    traits["price_sensitivity"] = draw.lognormal(0.4)
+    traits["delivery_sensitivity"] = draw.lognormal(0.3)
+    traits["service_sensitivity"] = draw.lognormal(0.3)
+    traits["price_sensitivity"] = draw.lognormal(0.3)
     member = draw.uniform() < 0.5
-    traits["loyalty_discount"] = np.where(member, 0.1 + 0.15 * draw.uniform(), 0.0)
+    traits["loyalty_discount"] = np.where(member, np.round(0.14 + 0.11 * draw.uniform(), 2), 0.0)
     traits["loyalty_end"] = traits["join_day"] + (30 + draw.gamma(1.5) * 400).astype(np.int32)
     traits["bored_day"] = traits["join_day"] + (20 + draw.gamma(1.0) * 600).astype(np.int32)
     traits["bored_ramp"] = 25 + 40 * draw.uniform()
@@ -110,7 +110,7 @@ def _sensitivities(traits: NDArray[np.void], draw: _TraitDraws, config: Simulati
 def _background(traits: NDArray[np.void], draw: _TraitDraws) -> None:
     first = (draw.uniform() * len(CATEGORIES)).astype(np.int32)
     for slot in range(FAVOURITES):
-        traits["favourites"][:, slot] = (first + slot * (1 + (draw.uniform() * 4).astype(np.int32))) % len(CATEGORIES)
+        traits["favourites"][:, slot] = (first + slot * (1 + (draw.uniform() * 3).astype(np.int32))) % len(CATEGORIES)
     traits["price_level"] = draw.uniform()
     traits["mobile"] = draw.uniform()
     traits["app"] = draw.uniform() ** 2

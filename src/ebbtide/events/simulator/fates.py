@@ -12,10 +12,10 @@ from ebbtide.events.simulator.world import World
 
 RING_DAYS = 64
 """Every consequence is met within fewer days than this."""
-DELIVERY_SHOCK, SERVICE_SHOCK = 0.035, 0.04
+DELIVERY_SHOCK, SERVICE_SHOCK = 0.04, 0.05
 BADLY_LATE_DAYS = 3
-LATE_SHARE, BIT_LATE_SHARE = 0.022, 0.1
-TROUBLE_SHARE, UNSOLVED_SHARE = 0.04, 0.3
+LATE_SHARE, BIT_LATE_SHARE = 0.025, 0.04
+TROUBLE_SHARE, UNSOLVED_SHARE = 0.05, 0.4
 
 FATE = np.dtype(
     [
@@ -26,6 +26,7 @@ FATE = np.dtype(
         ("returned", np.bool_),
         ("trouble", np.bool_),
         ("unsolved", np.bool_),
+        ("repeated", np.bool_),  # asks a second time, in vain
         ("complains", np.int32),  # days after the order
         ("delivery_shock", np.float64),  # hazard a day that the late delivery adds
         ("service_shock", np.float64),
@@ -49,9 +50,10 @@ def order_fates(buyers: NDArray[np.void], world: World, day: int, number: NDArra
     out["trouble"] = there & (uniform(keys, Purpose.TROUBLE, number) < TROUBLE_SHARE + 0.2 * out["returned"])
     out["unsolved"] = out["trouble"] & (uniform(keys, Purpose.UNSOLVED, number) < UNSOLVED_SHARE)
     out["complains"] = out["arrives"] + 1 + (4 * uniform(keys, Purpose.ASKS, number)).astype(np.int32)
-    badly = np.where(late >= BADLY_LATE_DAYS, np.minimum(late, 10) / 5.0, 0.0)
-    out["delivery_shock"] = DELIVERY_SHOCK * badly * buyers["delivery_sensitivity"]
-    severity = 0.6 + uniform(keys, Purpose.SEVERITY, number)
+    pain = np.where(late >= BADLY_LATE_DAYS, np.minimum(late, 10) / 5.0, 0.05 * (late > 0))
+    out["delivery_shock"] = DELIVERY_SHOCK * pain * buyers["delivery_sensitivity"]
+    out["repeated"] = out["unsolved"] & (uniform(keys, Purpose.REPEATED, number) < 0.5)
+    severity = np.where(out["repeated"], 1.3, 0.8)
     out["service_shock"] = SERVICE_SHOCK * out["unsolved"] * severity * buyers["service_sensitivity"]
     return out
 

@@ -129,8 +129,8 @@ def campaign_names(world: World) -> list[str]:
 
 
 def coupon_names(world: World) -> list[str]:
-    """The coupon of each campaign."""
-    return [f"BACK{n:02d}" for n in range(len(world.campaign_days))]
+    """The coupon of each campaign, and the code under which members order."""
+    return [*(f"BACK{n:02d}" for n in range(len(world.campaign_days))), "MEMBER"]
 
 
 def exposure_frame(story: Story, buyers: NDArray[np.void], world: World) -> pl.DataFrame:

@@ -19,13 +19,15 @@ from ebbtide.events.simulator.world import AUDIENCE_SHARE, World
 
 NEVER = 2**30
 SHOCK_HALF_LIFE_DAYS = 25.0
-PRICE_FORGOTTEN_DAYS = 60.0
-PRICE_HAZARD = 0.13
+PRICE_FORGOTTEN_DAYS = 45.0
+PRICE_HAZARD = 0.16
 PRICE_TOLERANCE = 0.03
 FAVOURITE_WEIGHTS = (0.6, 0.25, 0.15)
 ENGAGEMENT_LAG_DAYS = 6.0
 UNBEARABLE_HAZARD = 0.045
 EFFECT_DAYS = 30
+HABIT, HABIT_HALF_LIFE_DAYS, HABIT_ENDS_DAYS = 0.7, 40.0, 160
+"""Who has left looks in for a while without buying: visits fall to this share at once and fade from there."""
 AUDIENCE_DAYS = 180
 NEWSLETTER_EVERY_DAYS = 28
 NEWSLETTER_ON_DAY = 10
@@ -111,7 +113,8 @@ class _Crowd:
         self._need = self._need_target * np.where(self._trait["old"], past, 1.0)
         self._delivery, self._service, self._bored = (np.zeros(count) for _ in range(3))
         self._pending = np.zeros((2, RING_DAYS, count))
-        self._price_reference = np.zeros(count)
+        self._price_reference, self._felt_price = np.zeros(count), np.zeros(count)
+        self._visited = np.zeros(count, np.bool_)
         self._engagement, self._rate_boost, self._hazard_factor = (np.ones(count) for _ in range(3))
         self._boost_until = np.full(count, -1, np.int32)
         self._coupon = np.full(count, -1, np.int16)
@@ -165,25 +168,34 @@ class _Crowd:
 
     def shop(self, day: int) -> None:
         """Visits of this day; one of them orders when the need is full."""
-        here = np.flatnonzero((self.left_day == NEVER) & (day >= self._trait["join_day"]))
+        gone = np.maximum(day - self.left_day, 0)
+        here = np.flatnonzero((gone < HABIT_ENDS_DAYS) & (day >= self._trait["join_day"]))
+        habit = np.where(self.left_day[here] == NEVER, 1.0, HABIT * 0.5 ** (gone[here] / HABIT_HALF_LIFE_DAYS))
         keys, weekend = self._keys[here], self._trait["weekend"][here]
         lively = weekend if self._world.weekday[day] >= 5 else (7.0 - 2.0 * weekend) / 5.0
         pace = self._trait["rate"][here] * self._engagement[here] * self._world.season[day] * lively
         self._need[here] += self._trait["regularity"][here] * pace * self._rate_boost[here]
         longing = 0.5 + np.minimum(self._need[here] / self._need_target[here], 1.0)
-        count = poisson(keys, Purpose.VISITS, day, pace * self._trait["visits"][here] * longing, 5)
+        count = poisson(keys, Purpose.VISITS, day, pace * habit * self._trait["visits"][here] * longing, 5)
         self._visit(day, np.repeat(here, count))
-        self._order(day, here[self._need[here] >= self._need_target[here]])
+        stays = self.left_day[here] == NEVER
+        self._order(day, here[stays & (self._need[here] >= self._need_target[here])])
 
     def _price_pain(self, day: int) -> NDArray[np.float64]:
-        """Hazard from prices of the favourites above what the user has got used to; sales do not count."""
+        """Hazard from prices of the favourites above what the user has got used to; sales do not count.
+
+        A user learns prices by visiting.
+        """
         logs = np.log(self._world.price_index[:, day])
         felt = sum(w * logs[self._trait["favourites"][:, slot]] for slot, w in enumerate(FAVOURITE_WEIGHTS))
-        felt = felt + np.where(day < self._trait["loyalty_end"], np.log1p(-self._trait["loyalty_discount"]), 0.0)
-        known = day > self._trait["join_day"]
-        moved = self._price_reference + (felt - self._price_reference) / PRICE_FORGOTTEN_DAYS
-        self._price_reference = np.where(known, moved, felt)
-        gap = np.maximum(felt - self._price_reference - PRICE_TOLERANCE, 0.0)
+        member = day < self._trait["loyalty_end"]
+        asked = felt + np.where(member, np.log1p(-self._trait["loyalty_discount"]), 0.0)
+        new = day <= self._trait["join_day"]
+        self._felt_price = np.where(new | self._visited, asked, self._felt_price)
+        self._visited[:] = False
+        moved = self._price_reference + (self._felt_price - self._price_reference) / PRICE_FORGOTTEN_DAYS
+        self._price_reference = np.where(new, asked, moved)
+        gap = np.maximum(self._felt_price - self._price_reference - PRICE_TOLERANCE, 0.0)
         return np.asarray(PRICE_HAZARD * self._trait["price_sensitivity"] * gap)
 
     def _next_need(self, who: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -201,6 +213,7 @@ class _Crowd:
         visits["bored"] = self._bored[who]
         visits["order"] = self._order_count[who] if ordering else 0
         np.add.at(self._visit_count, who, 1)
+        self._visited[who] = True
         self.visits.append(visits)
 
     def _order(self, day: int, who: NDArray[np.int64]) -> None:

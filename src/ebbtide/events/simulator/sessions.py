@@ -152,11 +152,13 @@ def order_lines(orders: NDArray[np.void], buyers: NDArray[np.void], world: World
     category, item = choose_goods(them, world, order["day"], counter, np.zeros(len(order)))
     price, off = asked_price(them, world, order["day"], category, item)
     quantity = 1.0 + (uniform(them["key"], Purpose.QUANTITY, counter) < 0.12)
+    is_member = (order["day"] < them["loyalty_end"]) & (them["loyalty_discount"] > 0)
+    member = np.where(is_member, len(world.campaign_days), -1)
     value = np.round(quantity * price * np.where(order["coupon"] >= 0, 1.0 - COUPON_OFF, 1.0), 2)
     return {
         "who": order["who"], "order": order["number"], "line": line, "category": category, "quantity": quantity,
         "goods": category * world.goods_per_category + item, "unit_price": price, "off": off, "value": value,
-        "discount": np.round(quantity * (price + off) - value, 2), "coupon": order["coupon"],
+        "discount": np.round(quantity * (price + off) - value, 2), "coupon": np.where(order["coupon"] >= 0, order["coupon"], member),
     }  # fmt: skip
 
 
