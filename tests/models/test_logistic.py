@@ -49,24 +49,21 @@ def test_planted_weights_rank_nearly_as_well_as_the_truth():
     rows, fresh = planted(4000, weights, 40), planted(8000, weights, 40, seed=1)
     model = LogisticModel().fit(rows, seed=0)
     truth = np.sign(fresh.X[:, :3]) * np.log1p(np.abs(fresh.X[:, :3])) @ weights
-    assert roc_auc_score(fresh.y, model.margin(fresh.X)) > roc_auc_score(fresh.y, truth) - 0.01
+    assert roc_auc_score(fresh.y, model.margin(fresh.X)) > roc_auc_score(fresh.y, truth) - 0.015
 
 
-def test_margins_have_the_right_size_although_the_ridge_shrinks():
-    weights = np.array([1.0, -0.7, 0.5])
-    rows, fresh = planted(4000, weights, 40), planted(8000, weights, 40, seed=1)
-    margin = LogisticModel().fit(rows, seed=0).margin(fresh.X)
-    again = LogisticRegression(C=np.inf).fit(margin[:, None], fresh.y)
-    assert again.coef_[0, 0] == pytest.approx(1.0, abs=0.1)
+def test_noise_among_the_columns_asks_for_a_stronger_ridge_and_clear_evidence_for_a_weaker_one():
+    """One column out of 101 speaks: a weak ridge fits the noise. Sixty speak clearly: a strong one shrinks a lot."""
+    config = LogisticConfig(strengths=(1e-4, 1e-2, 10.0), usual=10.0)
+    assert choose_strength(planted(3000, np.array([1.0]), 100), config) < 10.0
+    uneven = np.random.default_rng(0).normal(0, 0.8, 60) ** 3
+    assert choose_strength(planted(6000, uneven, 0), replace(config, usual=1e-4)) > 1e-4
 
 
-def test_noise_asks_for_a_stronger_ridge_than_signal():
-    rng = np.random.default_rng(0)
-    many_weak = planted(3000, rng.normal(0, 0.4, 60), 0)
-    one_strong = planted(600, np.array([1.0]), 100)
-    config = LogisticConfig(strengths=(1e-3, 1e-1, 10.0))
-    assert choose_strength(one_strong, config)[0] < 10.0
-    assert choose_strength(many_weak, config)[0] >= 1e-3
+def test_without_clear_evidence_the_usual_strength_stays():
+    rows = planted(400, np.array([1.0, -0.7]), 5)
+    for usual in (1e-3, 1e-2):
+        assert choose_strength(rows, LogisticConfig(strengths=(1e-3, 1e-2), usual=usual)) == usual
 
 
 def test_the_strength_is_chosen_without_labels_that_close_after_the_held_out_moment():
@@ -81,14 +78,13 @@ def test_the_strength_is_chosen_without_labels_that_close_after_the_held_out_mom
 
 def test_a_single_moment_falls_back_to_folds_by_user():
     rows = planted(1500, np.array([1.0, -0.7]), 20, moments=1)
-    assert choose_strength(rows, LogisticConfig())[0] in LogisticConfig().strengths
+    assert choose_strength(rows, LogisticConfig()) in LogisticConfig().strengths
 
 
-def test_too_few_rows_for_any_fold_take_the_middle_strength():
+def test_too_few_rows_for_any_fold_take_the_usual_strength():
     rows = planted(1500, np.array([1.0]), 2).take(np.arange(2))
     rows = replace(rows, y=np.array([0.0, 1.0]), user=np.array([0, 1], np.uint64))
-    strengths = sorted(LogisticConfig().strengths)
-    assert choose_strength(rows, LogisticConfig()) == (strengths[len(strengths) // 2], 1.0)
+    assert choose_strength(rows, LogisticConfig()) == LogisticConfig().usual
 
 
 def test_tuning_on_a_sample_of_users_hardly_changes_the_ranking():
@@ -122,4 +118,4 @@ def test_settings_survive_saving(make_rows, tmp_path):
     model = LogisticModel(config).fit(make_rows(), seed=0)
     model.save(tmp_path)
     again = LogisticModel.load(tmp_path)
-    assert (again.config, again.strength, again.stretch) == (config, model.strength, model.stretch)
+    assert (again.config, again.strength) == (config, model.strength)

@@ -136,16 +136,6 @@ class Terms:
             _margin(X, self.low, self.high, self.start, self.slope, self.knots, self.bends, self.missing, self.base)
         )
 
-    def stretched(self, slope: float) -> Terms:
-        """The terms times `slope`; call `centred` afterwards to keep the mean margin where it was."""
-        return replace(
-            self,
-            start=slope * self.start,
-            slope=slope * self.slope,
-            bends=slope * self.bends,
-            missing=slope * self.missing,
-        )
-
     def centred(self, X: Matrix) -> Terms:
         """The same margins, with every term's mean over X moved into the base."""
         means = np.zeros(X.shape[1])

@@ -31,17 +31,19 @@ _SLOW = 0.3
 
 @dataclass(frozen=True)
 class LogisticConfig:
-    """Settings. `strengths`: prior variances of a standardised coefficient to choose from (scikit-learn's C).
+    """Settings. `strengths`: prior variances of a standardised coefficient to choose from (scikit-learn's C), `usual`:
+    the one to keep unless the evidence against it is clear.
 
     `folds`: how many of the newest moments judge them; `tuning_rows` and `curvature_rows`: the most rows that one
-    such fit, and the Hessian of a step, look at. `knots`: bends a column, see `basis.py`.
+    such fit, and one Hessian, look at. `knots`: bends a column, see `basis.py`.
     """
 
-    strengths: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+    strengths: tuple[float, ...] = (2e-4, 1e-3, 5e-3, 3e-2)
+    usual: float = 1e-3
     folds: int = 3
-    tuning_rows: int = 20_000
+    tuning_rows: int = 10_000
     curvature_rows: int = 20_000
-    knots: int = 0
+    knots: int = 2
 
 
 class LogisticModel:
@@ -52,7 +54,7 @@ class LogisticModel:
     def __init__(self, config: LogisticConfig | None = None, strength: float | None = None) -> None:
         self.config = config or LogisticConfig()
         self.given_strength = strength
-        self.strength, self.stretch = strength, 1.0
+        self.strength = strength
         self._terms: Terms | None = None
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
@@ -61,12 +63,10 @@ class LogisticModel:
         Raises DataError if the rows hold only churned or only retained users.
         """
         check_two_classes(rows)
-        self.strength, self.stretch = self.given_strength, 1.0
-        if self.strength is None:
-            self.strength, self.stretch = choose_strength(rows, self.config)
+        self.strength = self.given_strength or choose_strength(rows, self.config)
         basis = Basis.fit(rows.X, self.config.knots)
         point = _Path(basis.design(rows.X), rows.y, self.config.curvature_rows).fit(self.strength, _GAIN_LEFT)
-        self._terms = basis.terms(point[:-1], float(point[-1])).stretched(self.stretch).centred(rows.X)
+        self._terms = basis.terms(point[:-1], float(point[-1])).centred(rows.X)
         return self
 
     @property
@@ -90,7 +90,6 @@ class LogisticModel:
         data = {
             "given_strength": self.given_strength,
             "strength": self.strength,
-            "stretch": self.stretch,
             "config": asdict(self.config),
             "terms": self.terms.to_json(),
         }
@@ -102,7 +101,7 @@ class LogisticModel:
         data = json.loads((folder / "logistic.json").read_text(encoding="utf-8"))
         config = LogisticConfig(**{**data["config"], "strengths": tuple(data["config"]["strengths"])})
         model = cls(config, data["given_strength"])
-        model.strength, model.stretch = data["strength"], data["stretch"]
+        model.strength = data["strength"]
         model._terms = Terms.from_json(data["terms"])
         return model
 
@@ -121,30 +120,37 @@ def check_two_classes(rows: Rows) -> None:
     )
 
 
-def choose_strength(rows: Rows, config: LogisticConfig) -> tuple[float, float]:
-    """The strength with the least log loss on held-out newest moments, and the slope that undoes its shrinking.
+def choose_strength(rows: Rows, config: LogisticConfig) -> float:
+    """The strength for these rows.
 
-    The loss is taken after the best affine calibration of each moment, because the base rate moves between moments
-    and is corrected elsewhere, and because a strong ridge ranks well long before its margins are of the right size:
-    the mean (in logs) of those calibrations' slopes is the second value. A tie goes to the stronger ridge. Where no
-    fold can be made: the middle strength, and 1.
+    Every strength is judged by its mean log loss on held-out newest moments, after the best affine calibration of
+    each: the base rate moves between moments and is corrected elsewhere, and a strong ridge ranks well long before
+    its margins are of the right size. Of the strengths within two standard errors of the best, the one nearest to the
+    usual is taken: few moments judge badly. Where no fold can be made: the usual strength.
     """
-    strengths = tuple(sorted(config.strengths))
-    losses, log_slopes = np.zeros(len(strengths)), np.zeros(len(strengths))
     folds = _folds(rows, config)
-    for older, held in folds:
-        basis = Basis.fit(older.X, config.knots)
-        path, held_design = _Path(basis.design(older.X), older.y, config.curvature_rows), basis.design(held.X)
-        for k, strength in enumerate(strengths):
-            point = path.fit(strength, _GAIN_LEFT_TUNING)
-            margin = held_design @ point[:-1] + point[-1]
-            line = AffineCalibration.fit(margin, held.y, slope_spread=_SLOPE_SPREAD)
-            losses[k] += _loss(line.apply(margin), held.y)
-            log_slopes[k] += np.log(line.slope) / len(folds)
     if not folds:
-        return strengths[len(strengths) // 2], 1.0
-    best = int(losses.argmin())
-    return strengths[best], float(np.exp(log_slopes[best]))
+        return config.usual
+    losses = np.array([_losses(older, held, config) for older, held in folds])
+    worse = losses - losses[:, [losses.mean(axis=0).argmin()]]
+    error = (
+        worse.std(axis=0, ddof=1) / np.sqrt(len(folds)) if len(folds) > 1 else np.full(len(config.strengths), np.inf)
+    )
+    distance = np.abs(np.log(np.array(config.strengths) / config.usual))
+    return config.strengths[int(np.where(worse.mean(axis=0) <= 2 * error, distance, np.inf).argmin())]
+
+
+def _losses(older: Rows, held: Rows, config: LogisticConfig) -> Vector:
+    """Mean log loss on `held` of every strength fitted on `older`, (S,)."""
+    basis = Basis.fit(older.X, config.knots)
+    path, design = _Path(basis.design(older.X), older.y, config.curvature_rows), basis.design(held.X)
+    losses = np.empty(len(config.strengths))
+    for k in np.argsort(config.strengths):
+        point = path.fit(config.strengths[k], _GAIN_LEFT_TUNING)
+        margin = design @ point[:-1] + point[-1]
+        odds = AffineCalibration.fit(margin, held.y, slope_spread=_SLOPE_SPREAD).apply(margin)
+        losses[k] = np.mean(np.logaddexp(0.0, odds) - held.y * odds)
+    return losses
 
 
 def _folds(rows: Rows, config: LogisticConfig) -> list[tuple[Rows, Rows]]:
@@ -168,10 +174,6 @@ def _thinned(rows: Rows, most: int) -> Rows:
     ceiling = np.quantile(rows.user.astype(np.float64), most / len(rows))
     kept = rows.take(rows.user.astype(np.float64) <= ceiling)
     return kept if _both(kept) else rows
-
-
-def _loss(odds: Vector, y: Vector) -> float:
-    return float(np.sum(np.logaddexp(0.0, odds) - y * odds))
 
 
 class _Path:
