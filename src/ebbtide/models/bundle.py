@@ -5,6 +5,7 @@
     reference.json   BG/NBD and gamma-gamma parameters, usual values, band limits
     metrics.json     the honest figures, with intervals
     model_card.md    the same for people
+    items.npz        what was known of items, week by week
     models/          the stack's members, as text and JSON
 
 Writing is atomic: a folder is complete or not there. Loading verifies every hash. Nothing is pickled.
@@ -26,6 +27,7 @@ from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
 from ebbtide.core.errors import MissingBundleError
 from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.tables import ItemTable
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.columns import ModelColumn, model_columns
@@ -49,6 +51,7 @@ class Bundle:
     catalogue: Catalogue
     stack: StackModel
     calibration: AffineCalibration
+    items: ItemTable
     bgnbd: BgNbd | None
     gamma_gamma: GammaGamma | None
     usual: dict[str, float]
@@ -78,6 +81,7 @@ def write_bundle(folder: Path, bundle: Bundle, model_card: str) -> Path:
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     try:
         bundle.stack.save(aside / "models")
+        bundle.items.save(aside)
         _write_json(aside / "choice.json", bundle.choice)
         _write_json(aside / "reference.json", _reference(bundle))
         _write_json(aside / "metrics.json", bundle.metrics)
@@ -123,6 +127,7 @@ def load_bundle(folder: Path) -> Bundle:
         catalogue=Catalogue.from_json(manifest["catalogue"]),
         stack=load_stack(folder / "models"),
         calibration=AffineCalibration.from_json(choice["calibration"]),
+        items=ItemTable.load(folder),
         bgnbd=BgNbd.from_json(reference["bgnbd"]) if reference["bgnbd"] else None,
         gamma_gamma=GammaGamma.from_json(reference["gamma_gamma"]) if reference["gamma_gamma"] else None,
         usual=reference["usual"],

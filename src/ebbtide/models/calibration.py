@@ -23,7 +23,7 @@ from ebbtide.models.newton import Evaluation, maximise
 
 _SLOPE_REACH, _INTERCEPT_REACH = 6.0, 20.0
 _YEAR_DAYS = 365.25
-_LEVEL = 0.5
+_LEVEL = 0.15
 _DRIFTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _MEMORIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _SEASONS = (0.0, 0.1, 0.3)
@@ -116,7 +116,7 @@ def calibrate(
 def forecast_intercept(history: list[ClosedMoment], *, at_us: int, horizon_us: int) -> float:
     """The intercept to expect at `at_us`, given the intercepts of closed moments; 0 without any.
 
-    A Gaussian process: a lasting level (spread 0.5 around 0) plus a drift that is forgotten exponentially, plus a
+    A Gaussian process: a lasting level (spread 0.15 around 0) plus a drift that is forgotten exponentially, plus a
     yearly season where the history spans more than a year. Size and memory of the drift and the size of the season
     are averaged over, weighted by how well they explain the history; so a base rate that has been steady is carried
     on, one that jumps about is shrunk to its level, and a far as_of trusts the last moment less than a near one.

@@ -43,8 +43,8 @@ MODELS: dict[str, Entry] = {
     "recency": Entry(lambda _: RecencyModel(), RecencyModel.load),
     "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load),
     "bgnbd": Entry(lambda s: BgNbdModel(s.bgnbd, s.horizon_days), BgNbdModel.load, prior=0.0),
-    "logistic": Entry(lambda _: LogisticModel(), LogisticModel.load, prior=0.5),
-    "lightgbm": Entry(lambda _: LightGbmModel(), LightGbmModel.load, prior=0.5),
+    "logistic": Entry(lambda _: LogisticModel(), LogisticModel.load, prior=0.3),
+    "lightgbm": Entry(lambda _: LightGbmModel(), LightGbmModel.load, prior=0.7),
 }
 
 

@@ -28,6 +28,7 @@ from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.declarations import Count, Feature, Lifetime, PerOrder
 from ebbtide.features.encode import encode
 from ebbtide.features.engine import compute
+from ebbtide.features.tables import ItemCounter, ItemTable
 from ebbtide.models.base import Matrix, Rows, Vector
 
 LABEL_COLUMNS = ("event_id", "user_id", "occurred_at", "ingested_at", "type")
@@ -49,7 +50,7 @@ class Shards(Protocol):
 
 @dataclass(frozen=True)
 class Survey:
-    """What was known at `until`: counts, capabilities, and the span of all events and of outcome events."""
+    """What was known at `until`: counts, capabilities, the span of all events and of outcome events, and the items."""
 
     until_us: int
     events: int
@@ -58,6 +59,7 @@ class Survey:
     first_us: int
     last_us: int
     first_outcome_us: int
+    items: ItemTable
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -92,9 +94,11 @@ def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress:
     facts: Counter[str] = Counter()
     spans: list[tuple[int, int, int]] = []
     users = events = 0
+    items = ItemCounter(to_us(until))
     for shard in _shards(lake, Text("surveying events", "概览事件"), progress):
         known = known_events(shard, until)
         facts += observed_facts(known, until)
+        items.add(known)
         if len(known):
             at = known["occurred_at"].dt.epoch("us")
             outcome = at.filter(known.select(definition.is_outcome()).to_series())
@@ -107,7 +111,7 @@ def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress:
             until=until,
         )
     first, last, first_outcome = (min(s[0] for s in spans), max(s[1] for s in spans), min(s[2] for s in spans))
-    return Survey(to_us(until), events, users, facts, first, last, first_outcome)
+    return Survey(to_us(until), events, users, facts, first, last, first_outcome, items.table())
 
 
 def label(
@@ -127,6 +131,7 @@ def collect(
     definition: ChurnDefinition,
     catalogue: Catalogue,
     cohorts: pl.DataFrame,
+    tables: ItemTable,
     progress: Progress = silent,
 ) -> Rows:
     """Features of every cohort member at every moment, in the order (as_of, user)."""
@@ -137,7 +142,7 @@ def collect(
         wanted = cohorts.join(place, on="user_id", how="inner").sort("place", "as_of")
         if len(wanted):
             at_us = wanted["as_of"].dt.epoch("us").to_numpy()
-            parts.append(compute(encoded, wanted["place"].to_numpy(), at_us, catalogue))
+            parts.append(compute(encoded, wanted["place"].to_numpy(), at_us, catalogue, tables=tables))
             keys.append((hash_texts(wanted["user_id"]), at_us, wanted["churned"].cast(pl.Float64).to_numpy()))
     if not parts:
         raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")

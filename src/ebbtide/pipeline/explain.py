@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from ebbtide.explain.history import History, history_of
 
 from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Language
+from ebbtide.explain.history import History, history_of
 from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import score_shard
@@ -64,7 +64,7 @@ def explain(
             as_of=as_of,
         )
     scored = score_shard(events, as_of, loaded, reasons="all", language=language or config.shop.language)
-    return Explanation(user_id, as_of, _row(scored), history_of(events))
+    return Explanation(user_id, as_of, _row(scored), history_of(events, as_of=as_of))
 
 
 def _row(scored: pl.DataFrame) -> dict[str, Any] | None:

@@ -93,7 +93,7 @@ def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scor
     shard = encode(known, bundle.definition)
     at_user = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
-    base = compute(shard, at_user, at_us, bundle.catalogue)
+    base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)
     X = with_model_columns(base, bundle.catalogue.names, bundle.setting)
     log_odds = bundle.calibration.apply(bundle.stack.margin(X))
     expected = X[:, -1].astype(np.float64)
@@ -237,13 +237,12 @@ def _orders_if_stays(X: Matrix, bundle: Bundle) -> Vector:
 
 def _reasons(scored: Scored, bundle: Bundle, wanted: NDArray[np.bool_], language: Language) -> pl.Series:
     """The reasons of the wanted users; null for the others."""
-    out = pl.Series("reasons", [None] * len(wanted), dtype=REASONS_TYPE)
     rows = np.flatnonzero(wanted)
     if not len(rows):
-        return out
+        return pl.Series("reasons", [None] * len(wanted), dtype=REASONS_TYPE)
     X = scored.X[rows]
     terms = bundle.calibration.apply_to_contributions(bundle.stack.contributions(X))
-    said = reason_column(
-        terms, X, bundle.columns, bundle.usual, currency=bundle.config.shop.currency, language=language
-    )
-    return out.scatter(rows.tolist(), said)
+    currency = bundle.config.shop.currency
+    said = reason_column(terms, X, bundle.columns, bundle.usual, currency=currency, language=language)
+    place = pl.Series(np.where(wanted, np.cumsum(wanted) - 1, -1)).replace(-1, None)
+    return said.gather(place)
