@@ -272,15 +272,16 @@ def _(column: OrderTrait) -> Phrase:
 
 @phrase_of.register
 def _(column: Calendar) -> Phrase:
-    words = _CALENDAR.get(column.stat, Text("the time of the year", "一年中的时节"))
-    return Phrase(words, words, column.unit, has_usual=False)
+    season = Text("the time of the year", "一年中的时节")
+    return Phrase(_CALENDAR.get(column.stat, season), season, column.unit, has_usual=False)
 
 
 def _labelled(about: Text, unit: str, *, is_plain: bool = True) -> Phrase:
     """Said as "description: value"."""
-    label = Text(*(t.replace("{", "{{").replace("}", "}}") for t in (about.en.replace(" in days", ""), about.zh)))
-    unknown = Text("no record of {about}", "没有“{about}”的记录").format(about=label)
-    return Phrase(Text(f"{label.en}: {{value}}", f"{label.zh}：{{value}}"), unknown, unit, is_plain=is_plain)
+    about = Text(about.en.replace(" in days", ""), about.zh)
+    unknown = Text(f"no record of {about.en}", f"没有“{about.zh}”的记录")
+    en, zh = (t.replace("{", "{{").replace("}", "}}") for t in (about.en, about.zh))
+    return Phrase(Text(f"{en}: {{value}}", f"{zh}：{{value}}"), unknown, unit, is_plain=is_plain)
 
 
 def _no_amount(column: Mean | PerOrder | LastValue) -> Text:

@@ -1,0 +1,167 @@
+"""Reasons: nothing is lost between the score and its families, and the named ones are the strongest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.core.errors import DefectError
+from ebbtide.core.language import Text
+from ebbtide.explain.families import Columns, families_of, family_names
+from ebbtide.explain.reasons import NEGLIGIBLE, REASONS_TYPE, reason_column, reasons
+from ebbtide.features.catalogue import default_catalogue
+from ebbtide.features.declarations import Count, Decayed, GapQuantile, Recency, Sum
+
+COLUMNS: Columns = (
+    Recency("order"),
+    GapQuantile("order", 0.5),
+    Count("order", days=30),
+    Decayed("order", 30.0),
+    Count("search", days=30),
+    Sum("value", "order", 90),
+)
+"""Families: rhythm (0, 1), activity (2, 3), search (4), value (5)."""
+X = np.array([[47, 21, 0, 0.1, 3, 120], [5, np.nan, 2, 1.4, np.nan, 0]], np.float32)
+TERMS = np.array([[0.5, 0.2, 0.3, 0.1, -0.6, 0.001, -1.0], [-0.4, 0.1, -0.05, -0.1, 0.2, 0.0, -1.0]])
+USUAL = {"order_recency_days": 12.0, "order_count_30d": 3.0, "search_count_30d": 3.0, "order_value_sum_90d": 80.0}
+
+
+def test_the_story_of_two_customers() -> None:
+    """Row 0: rhythm 0.7, search -0.6, activity 0.4, value 0.001 (negligible). Row 1: rhythm -0.3, search 0.2,
+    activity -0.15, in which the hard word (decayed, -0.1) pushes only twice as hard as the plain one (-0.05)."""
+    first, second = reasons(TERMS, X, COLUMNS, USUAL)
+    assert [(r.family, round(r.contribution, 9), r.direction, r.text) for r in first] == [
+        ("rhythm", 0.7, "raises", "raises: 47 days since the last order (usually 21 days for this customer)"),
+        ("search", -0.6, "lowers", "lowers: 3 searches in the last 30 days"),
+        ("activity", 0.4, "raises", "raises: no orders in the last 30 days (typical customer: 3)"),
+    ]
+    assert [(r.feature, r.value, r.usual, r.text) for r in second] == [
+        ("order_recency_days", 5.0, 12.0, "lowers: 5 days since the last order (typical customer: 12 days)"),
+        ("search_count_30d", None, 3.0, "raises: no record of searches in the last 30 days"),
+        ("order_count_30d", 2.0, 3.0, "lowers: 2 orders in the last 30 days (typical customer: 3)"),
+    ]
+
+
+def test_the_same_in_chinese() -> None:
+    first, _ = reasons(TERMS, X, COLUMNS, USUAL, language="zh", at_most=1)
+    assert [r.text for r in first] == ["推高风险：距上次下单已 47 天（该顾客通常 21 天）"]
+
+
+def test_a_column_that_is_hard_to_say_speaks_only_if_it_dominates() -> None:
+    terms = np.array([[0, 0, 0.05, 0.3, 0, 0, 0.0]])
+    (said,) = reasons(terms, X[:1], COLUMNS, USUAL)
+    assert [r.feature for r in said] == ["order_decayed_30d"]
+    terms[0, 2] = 0.1
+    (said,) = reasons(terms, X[:1], COLUMNS, USUAL)
+    assert [r.feature for r in said] == ["order_count_30d"]
+
+
+def test_the_speaker_pushes_in_the_direction_of_its_family() -> None:
+    terms = np.array([[0.4, -0.5, 0, 0, 0, 0, 0.0]])
+    (said,) = reasons(terms, X[:1], COLUMNS, USUAL)
+    assert [(r.feature, r.direction) for r in said] == [("order_gap_q50_days", "lowers")]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A column of nothing in particular."""
+
+    name: str
+    family: str
+    unit: str = "count"
+
+    @property
+    def description(self) -> Text:
+        return Text(f"thing {self.name}", f"事物 {self.name}")
+
+
+def made(families: list[str]) -> Columns:
+    return [Made(str(i), family) for i, family in enumerate(families)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    families=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=20),
+    rows=st.integers(0, 12),
+    at_most=st.integers(0, 9),
+    seed=st.integers(0, 999),
+)
+def test_base_and_families_are_the_score(families: list[str], rows: int, at_most: int, seed: int) -> None:
+    """Base + named families + remainder = base + all families = the margin, within 1e-6; named ones are the largest."""
+    columns, rng = made(families), np.random.default_rng(seed)
+    terms = rng.normal(size=(rows, len(families) + 1)) * rng.choice([0.0, 1e-3, 1.0, 30.0], (rows, len(families) + 1))
+    values = rng.normal(size=(rows, len(families))).astype(np.float32)
+    found, sums = reasons(terms, values, columns, np.zeros(len(families)), at_most=at_most), families_of(terms, columns)
+    assert sums.shape == (rows, len(set(families)))
+    np.testing.assert_allclose(terms[:, -1] + sums.sum(axis=1), terms.sum(axis=1), atol=1e-6)
+    named = np.array([sum(r.contribution for r in row) for row in found])
+    np.testing.assert_allclose(found.base + named + found.remainder, terms.sum(axis=1), atol=1e-6)
+    for row, all_sums in zip(found, sums, strict=True):
+        sizes = [abs(r.contribution) for r in row]
+        expected = sorted((s for s in np.abs(all_sums) if s >= NEGLIGIBLE), reverse=True)[:at_most]
+        np.testing.assert_allclose(sizes, expected)
+        assert len({r.family for r in row}) == len(row)
+        assert all((r.direction == "raises") == (r.contribution > 0) for r in row)
+        by_family = dict(zip(family_names(columns), all_sums, strict=True))
+        assert all(r.contribution == by_family[r.family] for r in row)
+
+
+def test_the_table_column_holds_the_same_reasons() -> None:
+    series = reason_column(TERMS, X, COLUMNS, USUAL)
+    assert (series.dtype, series.name) == (REASONS_TYPE, "reasons")
+    for row, listed in zip(reasons(TERMS, X, COLUMNS, USUAL), series.to_list(), strict=True):
+        assert [(r.feature, r.value, r.usual, r.direction, r.contribution, r.text) for r in row] == [
+            tuple(item.values()) for item in listed
+        ]
+
+
+def test_rows_without_a_reason_and_tables_without_rows_keep_the_type() -> None:
+    nothing = reason_column(np.zeros((2, 7)), X, COLUMNS, USUAL)
+    assert nothing.to_list() == [[], []]
+    empty = reason_column(TERMS[:0], X[:0], COLUMNS, USUAL)
+    assert empty.dtype == REASONS_TYPE
+    assert pl.concat([nothing, empty]).len() == 2
+
+
+def test_row_order_and_neighbours_do_not_matter_and_inputs_stay() -> None:
+    columns = default_catalogue(ChurnDefinition(), history_days=400).features
+    rng = np.random.default_rng(0)
+    values = np.exp(rng.normal(size=(200, len(columns)))).astype(np.float32)
+    values[rng.random(values.shape) < 0.2] = np.nan
+    terms = rng.normal(size=(200, len(columns) + 1)) * 0.2
+    kept: tuple[NDArray[np.float32], NDArray[np.float64]] = (values.copy(), terms.copy())
+    usual, order = np.nanmedian(values, axis=0), rng.permutation(200)
+    found = reason_column(terms, values, columns, usual)
+    shuffled = reason_column(terms[order], values[order], columns, usual)
+    assert shuffled.to_list() == found.gather(order).to_list()
+    assert reason_column(terms[7:8], values[7:8], columns, usual).to_list() == found[7:8].to_list()
+    np.testing.assert_array_equal(values, kept[0])
+    np.testing.assert_array_equal(terms, kept[1])
+
+
+def test_what_is_usual_may_differ_by_user() -> None:
+    usual = np.full((2, 6), np.nan)
+    usual[1, 0] = 99.0
+    _, second = reasons(TERMS, X, COLUMNS, usual, at_most=1)
+    assert second[0].text.endswith("(typical customer: 99 days)")
+    first, _ = reasons(TERMS, X, COLUMNS, {}, at_most=2)
+    assert first[1].text == "lowers: 3 searches in the last 30 days"
+
+
+def test_contributions_of_other_columns_are_a_defect() -> None:
+    with pytest.raises(DefectError, match="explains 5 columns, 6 are described"):
+        families_of(TERMS[:, 1:], COLUMNS)
+
+
+def test_rows_are_counted_from_both_ends() -> None:
+    found = reasons(TERMS, X, COLUMNS, USUAL)
+    assert found[-1] == found[1]
+    with pytest.raises(IndexError):
+        found[2]
