@@ -15,8 +15,10 @@ from ebbtide.core.config import Config, load_config
 from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import as_utc, parse_moment
+from ebbtide.dashboard.page import Page, render_report
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.ingest import IngestReport, ingest
+from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
 from ebbtide.pipeline.train import TrainReport, train
 
@@ -75,6 +77,18 @@ class Workspace:
             language=self._language,
             progress=self._progress,
         )
+
+    def report(self, *, as_of: Moment | None = None, bundle: str | None = None) -> Page:
+        """One self-contained HTML page about the shop at `as_of`."""
+        data = collect_report(
+            self.config,
+            self.path,
+            as_of=_moment(as_of),
+            bundle=bundle,
+            language=self._language,
+            progress=self._progress,
+        )
+        return render_report(data, self.language)
 
 
 def _moment(given: Moment | None) -> datetime | None:

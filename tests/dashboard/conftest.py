@@ -76,6 +76,7 @@ def make_report() -> ReportData:
         ),
         distribution=Histogram(tuple(i / 10 for i in range(11)), counts),
         top=tuple(_user(i) for i in range(12)),
+        retention_unit=Text("month", "月"),
         health=_health(),
         drivers=tuple(Driver(Text(en, zh), 0.9 / (i + 1), 0.7 - 0.05 * i) for i, (en, zh) in enumerate(FAMILIES)),
         gain=tuple(_gain(i / 20) for i in range(21)),
@@ -91,6 +92,7 @@ def make_report() -> ReportData:
             CurvePoint(float(d), Interval(0.98 ** (d / 6), 0.97 ** (d / 6), min(1.0, 0.985 ** (d / 6))))
             for d in range(0, 361, 10)
         ),
+        silence_days=180.0,
         slices=(
             SliceRow(
                 Text("tenure", "客龄"), Text("under 90 days", "90 天以内"), 2100, 0.51, Interval(0.7, 0.67, 0.73), True

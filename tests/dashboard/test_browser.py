@@ -42,7 +42,7 @@ def test_the_page_is_whole_quiet_and_fits(
     browser: Browser, report_data: ReportData, tmp_path: Path, width: int, language: Language
 ) -> None:
     file = tmp_path / "report.html"
-    file.write_text(render_report(report_data, language), encoding="utf-8")
+    render_report(report_data, language).save(file)
     seen = visit(browser, file, width, "dark" if language == "zh" else "light")
     assert seen.requests == [file.as_uri()]
     assert seen.complaints == []
@@ -55,7 +55,7 @@ def test_the_page_is_whole_quiet_and_fits(
 
 def test_charts_follow_the_window(browser: Browser, report_data: ReportData, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(render_report(report_data), encoding="utf-8")
+    render_report(report_data).save(file)
     seen = visit(browser, file, 1280)
     before = seen.ask("document.querySelector('#chart-survival svg').clientWidth")
     seen.page.set_viewport_size({"width": 600, "height": 900})
@@ -66,7 +66,7 @@ def test_charts_follow_the_window(browser: Browser, report_data: ReportData, tmp
 
 def test_colours_follow_the_theme(browser: Browser, report_data: ReportData, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(render_report(report_data), encoding="utf-8")
+    render_report(report_data).save(file)
     seen = visit(browser, file, 800)
     first = seen.ask("document.querySelector('#chart-drivers svg').innerHTML")
     seen.page.emulate_media(color_scheme="dark")
@@ -80,7 +80,7 @@ def test_colours_follow_the_theme(browser: Browser, report_data: ReportData, tmp
 def test_the_page_prints(browser: Browser, report_data: ReportData, tmp_path: Path) -> None:
     """A4 paper: a few pages, no endless scroll boxes."""
     file = tmp_path / "report.html"
-    file.write_text(render_report(report_data), encoding="utf-8")
+    render_report(report_data).save(file)
     seen = visit(browser, file, 1280)
     printed = seen.page.pdf(format="A4")
     assert 3 <= printed.count(b"/Type /Page\n") <= 10

@@ -105,19 +105,16 @@ def _calibration(data: ReportData, w: Words) -> Chart:
 
 
 def _backtest(data: ReportData, w: Words) -> Chart:
-    moments = [m.as_of.timestamp() * 1000 for m in data.backtest]
+    points = [CurvePoint(m.as_of.timestamp() * 1000, m.auroc) for m in data.backtest if m.auroc]
+    ends = [points[0].x, points[-1].x] if points else []
     return {
         "kind": "lines",
         "x": w.moment,
         "y": w.auroc,
         "time": True,
         "lines": [
-            {
-                "name": w.auroc,
-                "style": "band",
-                **_points([CurvePoint(x, m.auroc) for x, m in zip(moments, data.backtest, strict=True)]),
-            },
-            {"name": w.random, "style": "reference", "points": [[moments[0], 0.5], [moments[-1], 0.5]]},
+            {"name": w.auroc, "style": "band", **_points(points)},
+            {"name": w.random, "style": "reference", "points": [[end, 0.5] for end in ends]},
         ],
     }
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from ebbtide.core.errors import RetryError
 from ebbtide.core.language import Language
 from ebbtide.dashboard import numbers
 from ebbtide.dashboard.charts import charts_of
@@ -16,9 +20,41 @@ from ebbtide.dashboard.words import BANDS, Words
 from ebbtide.pipeline.report_data import ReportData
 
 
-def render_report(data: ReportData, language: Language = "en") -> str:
+@dataclass(frozen=True)
+class Page:
+    """A finished page, and the data that it shows."""
+
+    html: str
+    data: ReportData
+
+    def save(self, file: Path) -> Path:
+        """Write the page whole or not at all. Raises RetryError if the disk refuses."""
+        aside = file.with_name(f".{file.name}.part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(self.html, encoding="utf-8")
+            aside.replace(file)
+        except OSError as fault:
+            reason = fault.strerror or "disk"
+            raise RetryError(
+                "the page could not be written: {reason}", "无法写出页面：{reason}", reason=reason
+            ) from None
+        return file
+
+    def to_json(self) -> dict[str, Any]:
+        """What the page is about, without the page."""
+        d = self.data
+        bands = {band.name: band.users for band in d.bands}
+        return {"as_of": d.as_of.isoformat(), "model": d.model, "users": d.users, "bands": bands}
+
+    def _repr_html_(self) -> str:
+        """In a notebook the page keeps to a frame of its own."""
+        return f'<iframe srcdoc="{escape(self.html)}" style="width:100%;height:80vh;border:0"></iframe>'
+
+
+def render_report(data: ReportData, language: Language = "en") -> Page:
     """The page for one shop in one language. Every text from the data is escaped, also inside the scripts."""
-    return (
+    html = (
         _environment()
         .get_template("report.html")
         .render(
@@ -33,6 +69,7 @@ def render_report(data: ReportData, language: Language = "en") -> str:
             echarts=_asset("echarts.common.min.js"),
         )
     )
+    return Page(html, data)
 
 
 @cache

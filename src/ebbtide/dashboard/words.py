@@ -104,8 +104,9 @@ WORDS: dict[str, Text] = {
     "buyers": Text("Buyers", "买家数"),
     "survival": Text("How long customers stay", "顾客留存时长"),
     "survival_note": Text(
-        "Share of customers still active so many days after their first order, with its 95 % interval.",
-        "首单之后若干天仍活跃的顾客比例及 95% 区间。",
+        "Share of customers still there so many days after their first order, with its 95 % interval. Gone is whoever was "
+        "silent for {days:g} days.",
+        "首单之后若干天仍在的顾客比例及 95% 区间。连续沉默 {days:g} 天即视为离开。",
     ),
     "days": Text("days since the first order", "首单后天数"),
     "still_active": Text("still active", "仍活跃"),

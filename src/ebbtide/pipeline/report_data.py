@@ -105,8 +105,8 @@ class BacktestMoment:
     users: int
     churn_rate: float
     predicted_rate: float
-    auroc: Interval
-    calibration_error: float
+    auroc: Interval | None
+    calibration_error: float | None
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,7 @@ class ReportData:
     bands: tuple[BandTotal, ...]
     distribution: Histogram
     top: tuple[AtRiskUser, ...]
+    retention_unit: Text
     health: DataHealth | None = None
     drivers: tuple[Driver, ...] = ()
     gain: tuple[CurvePoint, ...] = ()
@@ -181,7 +182,7 @@ class ReportData:
     tested_at: datetime | None = None
     backtest: tuple[BacktestMoment, ...] = ()
     retention: tuple[RetentionRow, ...] = ()
-    retention_unit: Text = Text("month", "月")
     survival: tuple[CurvePoint, ...] = ()
+    silence_days: float = 0.0
     slices: tuple[SliceRow, ...] = ()
     card: tuple[tuple[Text, Text], ...] = ()
