@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import duckdb
@@ -145,8 +146,13 @@ def literal(text: str) -> str:
 
 
 def _ask(sql: str, value: str) -> Any:
-    with duckdb.connect() as connection:
-        return connection.execute(sql, [value]).fetchall()[0][0]
+    return _parser().cursor().execute(sql, [value]).fetchall()[0][0]
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """A connection that only ever parses: it holds no data."""
+    return duckdb.connect()
 
 
 def _statement(tree: str) -> dict[str, Any]:

@@ -55,14 +55,12 @@ def _shapes(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, A
 
 def _column(name: str, shape: Any) -> RawColumn:
     path = literal('$."' + name.replace('"', '\\"') + '"')
-    if isinstance(shape, str) and shape != "JSON":
-        kind = {"NULL": "VARCHAR", "UBIGINT": "UBIGINT", "BOOLEAN": "BOOLEAN"}.get(shape, shape)
-        return text_column(name, kind, f"json_extract_string(row, {path})", decimal=".")
-    nested = f"json_extract(row, {path})"
-    if shape != "JSON":
-        nested = f"json_transform({nested}, {literal(json.dumps(_without_null(shape)))})"
-    present = f"json_extract_string(row, {path}) is not null"
-    return RawColumn(name, "JSON" if shape == "JSON" else "STRUCT", nested, nested, "", present)
+    text = f"json_extract_string(row, {path})"
+    if isinstance(shape, str):
+        kind = "VARCHAR" if shape in ("NULL", "JSON") else shape
+        return text_column(name, kind, text, decimal=".")
+    nested = f"json_transform(json_extract(row, {path}), {literal(json.dumps(_without_null(shape)))})"
+    return RawColumn(name, "STRUCT", nested, nested, "", f"{text} is not null")
 
 
 def _without_null(shape: Any) -> Any:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -20,7 +21,7 @@ import polars as pl
 
 from ebbtide.core.config import ShopConfig
 from ebbtide.core.errors import DefectError, SourceError
-from ebbtide.events.binding import Bound, bind_mapping, kind_of
+from ebbtide.events.binding import WHERE, Bound, bind_mapping, kind_of
 from ebbtide.events.data_files import DataFile, write_data_file
 from ebbtide.events.day_order import decide_order, needs_order
 from ebbtide.events.identity import find_arrivals
@@ -36,7 +37,8 @@ from ebbtide.events.source import Source
 from ebbtide.events.staging import Staging
 from ebbtide.events.tables import append_rows
 from ebbtide.events.times import DayOrder
-from ebbtide.events.transform import FileOutcome, transform_file
+from ebbtide.events.surroundings import surroundings_error
+from ebbtide.events.transform import FileOutcome, ReadFailedError, transform_file
 from ebbtide.events.validate import Reason
 
 
@@ -66,10 +68,49 @@ class LoadedFile:
 
 @dataclass
 class LoadResult:
-    """The ledger entries of the files that were loaded, and the errors of those that were not."""
+    """The ledger entries of the files that were loaded, by key, and the errors of those that were not."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: list[tuple[str, Entry]] = field(default_factory=list)
     errors: list[SourceError] = field(default_factory=list)
+
+
+class _Shelf:
+    """Where the good rows of one file go: the staging of events, or a list for the smaller tables.
+
+    `resolved`: ids of quarantine entries that need no correction any more; rows that come back with one of them, or
+    with one for the second time, are counted in `again` and left out.
+    """
+
+    def __init__(self, staging: Staging | None, rows: list[pl.DataFrame], number: int) -> None:
+        self._staging, self._rows, self._number = staging, rows, number
+        self._mark = staging.mark() if staging is not None else len(rows)
+        self._met: list[pl.Series] = []
+        self.resolved: pl.Series | None = None
+        self.again = 0
+
+    def put(self, rows: pl.DataFrame) -> None:
+        """Add good rows."""
+        if self.resolved is not None:
+            ids = rows[QUARANTINE_ID]
+            done = pl.concat([self.resolved, *self._met])
+            again = ids.is_not_null() & (ids.is_in(done.implode()) | ~ids.is_first_distinct())
+            self.again += int(again.sum())
+            self._met.append(ids.drop_nulls())
+            rows = rows.filter(~again)
+        rows = rows.with_columns(pl.lit(self._number, pl.Int32).alias("file"))
+        if self._staging is not None:
+            self._staging.add(rows)
+        else:
+            self._rows.append(rows)
+
+    def empty(self) -> None:
+        """Take the rows of this file back."""
+        self.again = 0
+        self._met.clear()
+        if self._staging is not None:
+            self._staging.drop_after(self._mark)
+        else:
+            del self._rows[self._mark :]
 
 
 @dataclass
@@ -96,65 +137,66 @@ class Loader:
         rows: list[pl.DataFrame] = []
         mapping = source.mapping_hash(self.shop)
         for given in unit:
-            mark, height = staging.mark(), len(rows)
-            accept = staging.add if source.table == "events" else rows.append
+            shelf = _Shelf(staging if source.table == "events" else None, rows, len(files))
+            key = f"{source.name}:{given.fingerprint}:{mapping}"
             try:
-                key = f"{source.name}:{given.fingerprint}:{mapping}"
-                files.append(self._read(source, given, key, folder / f"file-{len(files)}", len(files), accept))
+                files.append(self._read(source, given, key, folder / f"file-{len(files)}", shelf))
             except SourceError as fault:
-                staging.drop_after(mark)
-                del rows[height:]
+                shelf.empty()
                 result.errors.append(fault)
         if files and source.table == "events":
             self._finish_events(source, files, staging, run)
         elif files:
             self._finish_table(source, files, rows)
-        result.entries = {f.key: f.entry(source.name, mapping) for f in files}
+        result.entries = [(f.key, f.entry(source.name, mapping)) for f in files]
         shutil.rmtree(folder)
         return result
 
-    def _read(
-        self,
-        source: Source,
-        given: RawInput,
-        key: str,
-        folder: Path,
-        number: int,
-        accept: Callable[[pl.DataFrame], None],
-    ) -> LoadedFile:
-        raw = open_raw(self.connection, given, source, folder)
-        bound = bind_mapping(self.connection, raw, source)
-        resolved = self.quarantine.resolved() if raw.find(QUARANTINE_ID) is not None else None
-        loaded = LoadedFile(given, key, raw, FileOutcome())
+    def _read(self, source: Source, given: RawInput, key: str, folder: Path, shelf: _Shelf) -> LoadedFile:
+        """Pass one file through its mapping onto the shelf.
 
-        def take(rows: pl.DataFrame) -> None:
-            if resolved is not None:
-                again = rows[QUARANTINE_ID].is_in(resolved.implode()) | (
-                    ~rows[QUARANTINE_ID].is_first_distinct() & rows[QUARANTINE_ID].is_not_null()
-                )
-                loaded.duplicates += int(again.sum())
-                rows = rows.filter(~again)
-            accept(rows.with_columns(pl.lit(number, pl.Int32).alias("file")))
-
+        Times like `1/2/2024` are looked for in the first rows; if others could not be read, in the whole file, and
+        the file is read again.
+        """
         try:
-            orders = self._orders(raw, bound, source)
-            query = mapped_query(raw, bound, source, self.shop, now=self.now, orders=orders)
-            report = lambda rows: self.report(given.file, rows)  # noqa: E731
-            loaded.outcome = transform_file(self.connection, query, source.table, folder, take, report)
-        except duckdb.Error as fault:
-            raise _unreadable(given, fault) from None
+            raw = open_raw(self.connection, given, source, folder)
+            bound = bind_mapping(self.connection, raw, source)
+            if raw.find(QUARANTINE_ID) is not None:
+                shelf.resolved = self.quarantine.resolved()
+            orders = self._orders(raw, bound, source, whole=False)
+            outcome = self._transform(source, given, raw, bound, orders, folder, shelf)
+            if outcome.reasons[Reason.BAD_TIME.value]:
+                late = self._orders(raw, bound, source, whole=True)
+                if late != orders:
+                    shelf.empty()
+                    outcome = self._transform(source, given, raw, bound, late, folder, shelf)
+        except (duckdb.Error, ReadFailedError) as fault:
+            raise surroundings_error(fault) or _unreadable(given, fault) from None
+        loaded = LoadedFile(given, key, raw, outcome, shelf.again)
         _check_rows(loaded)
         self._check_currencies(loaded)
         return loaded
 
-    def _orders(self, raw: RawTable, bound: dict[str, Bound], source: Source) -> dict[str, DayOrder]:
+    def _transform(
+        self,
+        source: Source,
+        given: RawInput,
+        raw: RawTable,
+        bound: dict[str, Bound],
+        orders: dict[str, DayOrder],
+        folder: Path,
+        shelf: _Shelf,
+    ) -> FileOutcome:
+        query = mapped_query(raw, bound, source, self.shop, now=self.now, orders=orders)
+        tell = partial(self.report, given.file)
+        return transform_file(self.connection, query, source.table, folder, shelf.put, tell)
+
+    def _orders(self, raw: RawTable, bound: dict[str, Bound], source: Source, *, whole: bool) -> dict[str, DayOrder]:
         if source.config.time_format:
             return {}
-        return {
-            name: decide_order(self.connection, raw, b, name)
-            for name, b in bound.items()
-            if name and kind_of(source.table, name) == "time" and needs_order(self.connection, raw, b)
-        }
+        times = {n: b for n, b in bound.items() if n != WHERE and kind_of(source.table, n) == "time"}
+        unclear = {n: b for n, b in times.items() if needs_order(self.connection, raw, b, whole=whole)}
+        return {n: decide_order(self.connection, raw, b, n) for n, b in unclear.items()}
 
     def _check_currencies(self, loaded: LoadedFile) -> None:
         """Without a currency of the shop, a second currency is an error: amounts of two must not be added up."""
@@ -228,17 +270,15 @@ def _check_rows(loaded: LoadedFile) -> None:
         )
 
 
-def _unreadable(given: RawInput, fault: duckdb.Error) -> SourceError | duckdb.Error:
-    """The error for a file that fails while it is read; a failure of the surroundings stays what it is."""
-    if isinstance(fault, (duckdb.OutOfMemoryException,)) or "No space left" in str(fault):
-        return fault
+def _unreadable(given: RawInput, fault: Exception) -> SourceError:
+    """The error for a file that fails while it is read."""
     if given.parts or given.file.suffix.lower() in (".parquet", ".pq"):
         return damaged_parquet(given.file)
     return SourceError(
         "{file} cannot be read to its end ({kind}); nothing of it was taken",
         "无法将 {file} 读到结尾（{kind}）；其中内容均未导入",
         file=given.file.name,
-        kind=type(fault).__name__,
+        kind=str(fault).split(":")[0][:40],
     )
 
 

@@ -51,23 +51,26 @@ def steady_disk() -> Iterator[None]:
     """Turn the many errors of a full or closed disk into one RetryError; all others pass."""
     try:
         yield
-    except OSError as fault:
-        if fault.errno in _FULL or _FULL_TEXT.search(str(fault)):
-            raise _full_disk() from None
-        if fault.errno in _CLOSED or _CLOSED_TEXT.search(str(fault)):
-            raise _closed_folder() from None
-        raise
-    except (duckdb.OutOfMemoryException, MemoryError):
-        raise RetryError(
+    except (OSError, MemoryError, duckdb.Error, pl.exceptions.PolarsError, DeltaError) as fault:
+        known = surroundings_error(fault)
+        if known is None:
+            raise
+        raise known from None
+
+
+def surroundings_error(fault: BaseException) -> RetryError | None:
+    """The error to show if a failure lies with the disk or the memory; None if it lies elsewhere."""
+    number = fault.errno if isinstance(fault, OSError) else None
+    if number in _FULL or _FULL_TEXT.search(str(fault)):
+        return _full_disk()
+    if number in _CLOSED or _CLOSED_TEXT.search(str(fault)):
+        return _closed_folder()
+    if isinstance(fault, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory Error" in str(fault):
+        return RetryError(
             "memory ran out while reading: raise `lake.memory_limit`, or close other programs",
             "读取时内存不足：请提高 `lake.memory_limit`，或关闭其他程序",
-        ) from None
-    except (duckdb.Error, pl.exceptions.PolarsError, DeltaError) as fault:
-        if _FULL_TEXT.search(str(fault)):
-            raise _full_disk() from None
-        if _CLOSED_TEXT.search(str(fault)):
-            raise _closed_folder() from None
-        raise
+        )
+    return None
 
 
 def _full_disk() -> RetryError:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from ebbtide.events.schema import TABLE_COLUMNS
+
+
+class ReadFailedError(Exception):
+    """DuckDB could not read the file to its end; the message is DuckDB's and may hold values."""
+
 
 CHUNK_ROWS = 250_000
 """Rows that are held in memory before they go to the staging."""
@@ -47,12 +53,12 @@ def transform_file(
 ) -> FileOutcome:
     """Run a mapping query; hand its good rows to `accept` in chunks, with their `position`; tell `report` rows read.
 
-    Times come out as UTC moments. Raises duckdb.Error if the file does not read to its end.
+    Times come out as UTC moments. Raises ReadFailedError if the file does not read to its end.
     """
     outcome = FileOutcome()
     held: list[pl.DataFrame] = []
     height = 0
-    for batch in connection.sql(query).to_arrow_reader(CHUNK_ROWS):
+    for batch in _batches(connection, query):
         frame = pl.DataFrame(batch)
         if frame.is_empty():
             continue
@@ -69,6 +75,13 @@ def transform_file(
         accept(pl.concat(held))
     report(outcome.read)
     return outcome
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from connection.sql(query).to_arrow_reader(CHUNK_ROWS)
+    except (duckdb.Error, pa.ArrowException, OSError) as fault:
+        raise ReadFailedError(str(fault)) from fault
 
 
 def _good_rows(frame: pl.DataFrame, outcome: FileOutcome, table: str, folder: Path) -> pl.DataFrame:

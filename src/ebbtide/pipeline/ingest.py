@@ -206,9 +206,9 @@ class _Run:
         loader = Loader(connection, lake, quarantine, self.config.shop, self.scratch, self.now, report, seen)
         result = loader.load(source, unit)
         self.errors += result.errors
-        for key, entry in result.entries.items():
+        for key, entry in result.entries:
             self.report.add(source.name, entry)
-            self.ledger.entries[key] = entry
+            self.ledger.entries.setdefault(key, entry)
         self.ledger.save()
         self.done += sum(i.size for i in unit)
 
