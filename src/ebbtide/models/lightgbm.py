@@ -28,7 +28,7 @@ class BoostingConfig:
 
     leaves: int = 15
     depth: int = 6
-    learning_rate: float = 0.05
+    learning_rate: float = 0.06
     seeds: int = 3
     leaf_rows: int = 40
     leaf_share: float = 0.002
@@ -62,8 +62,8 @@ class LightGbmModel:
     """LightGBM behind the model protocol. Margins and contributions come from our own tree engine."""
 
     name: ClassVar[str] = "lightgbm"
-    rounds_grid: ClassVar[tuple[int, ...]] = (25, 50, 75, 100, 140, 190, 250, 320, 400)
-    usual_rounds: ClassVar[int] = 100
+    rounds_grid: ClassVar[tuple[int, ...]] = (20, 40, 60, 85, 115, 150, 190, 240)
+    usual_rounds: ClassVar[int] = 85
 
     def __init__(self, config: BoostingConfig | None = None, rounds: int | None = None) -> None:
         self.config = config or BoostingConfig()

@@ -23,7 +23,7 @@ from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.registry import Entry, Setting
 
 STEPS_IN_HORIZON = 3
-MOST_HELD_OUT = 5
+MOST_HELD_OUT = 4
 
 
 @dataclass(frozen=True)
