@@ -1,9 +1,9 @@
 """Calibration by a straight line in log-odds: probability = sigmoid(slope * margin + intercept).
 
 A straight line keeps reasons additive: every contribution is multiplied by the slope, and the base takes the
-intercept. The slope is a property of the model; the intercept follows the shop's base rate, which moves from moment
-to moment, and the newest labels are always one outcome window old. So each closed moment gets an intercept of its
-own, and the intercept at as_of is forecast from them (`forecast_intercept`).
+intercept. The slope is a property of the model and turns about the mean margin, so that it leaves the mean where it is.
+What moves the mean is the shop's base rate, from moment to moment, and the newest labels are always one outcome window
+old. So each closed moment gets a shift of its own, and the shift at as_of is forecast from them (`forecast_shift`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ebbtide.core.windows import DAY_US
 from ebbtide.models.base import Vector, sigmoid
 from ebbtide.models.newton import Evaluation, maximise
 
-_SLOPE_REACH, _INTERCEPT_REACH = 6.0, 20.0
+_SLOPE_REACH, _SHIFT_REACH = 6.0, 20.0
 _YEAR_DAYS = 365.25
-_LEVEL = 0.15
-_DRIFTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+_LEVEL = 0.05
+_DRIFTS = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5)
 _MEMORIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 _SEASONS = (0.0, 0.1, 0.3)
-_USUAL_DRIFT = 0.3
+_USUAL_DRIFT, _USUAL_SEASON = 0.05, 0.1
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,10 @@ class AffineCalibration:
 
         Raises DataError if only one class is there.
         """
-        slope, intercepts, _ = _fit_line(margin, y, np.zeros(len(y), np.intp), weights, slope_spread)
-        return cls(slope, float(intercepts[0]))
+        w = np.ones(len(y)) if weights is None else weights
+        centre = float(np.average(margin, weights=w)) if w.sum() > 0 else 0.0
+        slope, shifts, _ = _fit_line(margin, y, np.zeros(len(y), np.intp), w, centre, slope_spread)
+        return cls(slope, (1 - slope) * centre + float(shifts[0]))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -76,7 +78,7 @@ class AffineCalibration:
 
 @dataclass(frozen=True)
 class ClosedMoment:
-    """What a closed moment says about the intercept: the one that would have fitted it, and its standard error.
+    """What a closed moment says: the shift in log-odds that would have fitted it, beside slope, and its standard error.
 
     `users`: how many were judged; `base_rate`: the share that churned; `predicted`: the mean uncalibrated probability.
     """
@@ -85,7 +87,7 @@ class ClosedMoment:
     users: int
     base_rate: float
     predicted: float
-    intercept: float
+    shift: float
     error: float
 
     def to_json(self) -> dict[str, Any]:
@@ -98,33 +100,37 @@ def calibrate(
 ) -> tuple[AffineCalibration, list[ClosedMoment]]:
     """Calibrate for the moment `at_us` from honest margins of closed moments, and the history behind it.
 
-    `margin`, `y`, `as_of_us` (N,): rows that the model had not learnt from. One slope for all moments, an intercept
-    for each of them, from which the intercept at `at_us` is forecast.
+    `margin`, `y`, `as_of_us` (N,): rows that the model had not learnt from. One slope for all moments, a shift for each
+    of them, from which the shift at `at_us` is forecast.
     Raises DataError if only one class is there.
     """
     moments, group = np.unique(as_of_us, return_inverse=True)
-    slope, intercepts, errors = _fit_line(margin, y, group, None, slope_spread)
+    centre = float(margin.mean()) if len(margin) else 0.0
+    slope, shifts, errors = _fit_line(margin, y, group, np.ones(len(y)), centre, slope_spread)
     history = []
     for k, moment in enumerate(moments):
         own = group == k
         predicted = float(sigmoid(margin[own]).mean())
         rate, users = float(y[own].mean()), int(own.sum())
-        history.append(ClosedMoment(int(moment), users, rate, predicted, float(intercepts[k]), float(errors[k])))
-    return AffineCalibration(slope, forecast_intercept(history, at_us=at_us, horizon_us=horizon_us)), history
+        history.append(ClosedMoment(int(moment), users, rate, predicted, float(shifts[k]), float(errors[k])))
+    shift = forecast_shift(history, at_us=at_us, horizon_us=horizon_us)
+    return AffineCalibration(slope, (1 - slope) * centre + shift), history
 
 
-def forecast_intercept(history: list[ClosedMoment], *, at_us: int, horizon_us: int) -> float:
-    """The intercept to expect at `at_us`, given the intercepts of closed moments; 0 without any.
+def forecast_shift(history: list[ClosedMoment], *, at_us: int, horizon_us: int) -> float:
+    """The shift to expect at `at_us`, given the shifts of closed moments; 0 without any.
 
-    A Gaussian process: a lasting level (spread 0.15 around 0) plus a drift that is forgotten exponentially, plus a
-    yearly season where the history spans more than a year. Size and memory of the drift and the size of the season
-    are averaged over, weighted by how well they explain the history; so a base rate that has been steady is carried
-    on, one that jumps about is shrunk to its level, and a far as_of trusts the last moment less than a near one.
+    A Gaussian process: a small lasting level plus a drift that is forgotten exponentially, plus a yearly season where
+    the history spans more than a year. Size and memory of the drift and the size of the season are averaged over,
+    weighted by how well they explain the history and by a prior for small ones with a heavy tail. So a lasting shift
+    is carried on, one that jumps about is shrunk to nothing, and a far as_of trusts the last moment less than a near
+    one. The prior is for small shifts because models are refitted on the newest labels: carrying the newest shift on
+    in full did worse than no shift at all on every real log tried.
     """
     if not history:
         return 0.0
     when = np.array([h.as_of_us for h in history], np.float64) / DAY_US
-    seen = np.array([h.intercept for h in history])
+    seen = np.array([h.shift for h in history])
     noise = np.array([h.error for h in history]) ** 2
     target, horizon = at_us / DAY_US, max(horizon_us / DAY_US, 1e-9)
     forecasts, evidence = [], []
@@ -139,7 +145,7 @@ def forecast_intercept(history: list[ClosedMoment], *, at_us: int, horizon_us: i
 
 @dataclass(frozen=True)
 class _Kernel:
-    """Covariance of intercepts that lie some days apart; spreads in log-odds, `memory` in days."""
+    """Covariance of shifts that lie some days apart; spreads in log-odds, `memory` in days."""
 
     drift: float
     memory: float
@@ -147,8 +153,8 @@ class _Kernel:
 
     @property
     def log_prior(self) -> float:
-        """Half-normal on the drift, exponential on the season (spreads 0.3 and 0.1)."""
-        return -0.5 * (self.drift / _USUAL_DRIFT) ** 2 - self.season / 0.1
+        """Half-Cauchy on the drift, exponential on the season."""
+        return float(-np.log1p((self.drift / _USUAL_DRIFT) ** 2) - self.season / _USUAL_SEASON)
 
     def covariance(self, days: Vector) -> Vector:
         forgotten = self.drift**2 * np.exp(-np.abs(days) / self.memory)
@@ -162,19 +168,18 @@ def _kernels(horizon: float, *, seasonal: bool) -> Iterator[_Kernel]:
 
 
 def _fit_line(
-    margin: Vector, y: Vector, group: NDArray[np.intp], weights: Vector | None, slope_spread: float
+    margin: Vector, y: Vector, group: NDArray[np.intp], w: Vector, centre: float, slope_spread: float
 ) -> tuple[float, Vector, Vector]:
-    """A common slope, and an intercept with its standard error for each group; a group is held near 0 by a weak prior.
+    """A common slope about `centre`, and a shift with its standard error for each group; weights `w` (N,).
 
-    The prior of an intercept, normal(0, 3), only matters where a group has one class.
+    The prior of a shift, normal(0, 3), only matters where a group has one class.
     """
-    w = np.ones(len(y)) if weights is None else weights
     _check_two_classes(y, w)
     count = int(group.max()) + 1
 
     def posterior(point: Vector) -> Evaluation:
-        scaled = np.exp(point[0]) * margin
-        odds = scaled + point[1:][group]
+        scaled = np.exp(point[0]) * (margin - centre)
+        odds = scaled + centre + point[1:][group]
         p = sigmoid(odds)
         residual, weight = w * (y - p), w * p * (1 - p)
         value = float(np.sum(w * (y * odds - np.logaddexp(0.0, odds))))
@@ -185,7 +190,7 @@ def _fit_line(
         pull = np.r_[slope_spread**-2.0, np.full(count, 1 / 9)]
         return value - 0.5 * float(pull @ point**2), gradient - pull * point, hessian - np.diag(pull)
 
-    reach = np.r_[_SLOPE_REACH, np.full(count, _INTERCEPT_REACH)]
+    reach = np.r_[_SLOPE_REACH, np.full(count, _SHIFT_REACH)]
     found = maximise(posterior, np.zeros(count + 1), -reach, reach)
     spread = np.sqrt(np.diag(np.linalg.inv(-found.hessian + 1e-9 * np.eye(count + 1))))
     return float(np.exp(found.point[0])), found.point[1:], spread[1:]
