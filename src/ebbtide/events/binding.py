@@ -67,6 +67,8 @@ def view_name(column: str, view: str) -> str:
 def bind_mapping(connection: duckdb.DuckDBPyConnection, raw: RawTable, source: Source) -> dict[str, Bound]:
     """Bind every expression of the source to the file, by canonical column; the filter stands under WHERE.
 
+    A text that is the name of a column is that column, also where SQL would want quotes (`Customer ID`, `order`).
+
     Raises SourceError with all problems at once: targets that are no canonical column, required ones without an
     expression, SQL that cannot be read, raw columns that the file lacks (with the nearest name).
     """
@@ -90,8 +92,9 @@ def bind_mapping(connection: duckdb.DuckDBPyConnection, raw: RawTable, source: S
 def _bind_one(
     connection: duckdb.DuckDBPyConnection, raw: RawTable, source: Source, name: str, sql: str
 ) -> Bound | list[Text]:
+    column = raw.find(sql.strip())
     try:
-        expression = parse_expression(sql)
+        expression = parse_expression(sql if column is None else quoted(column.name))
     except BadExpressionError as fault:
         return [_bad_sql(name, str(fault))]
     missing = sorted({r.name for r in expression.references if raw.find(r.name) is None})

@@ -25,6 +25,8 @@ _LARGEST = 1 << 63
 def fetch_query(url: str, query: str, folder: Path, name: str, root: Path) -> list[Path]:
     """Run the query and write its rows, in order, to Parquet parts in `folder`. The password is never shown.
 
+    A SQLite path is relative to `root`.
+
     Raises MissingExtraError without SQLAlchemy or the driver, SourceError if the database refuses.
     """
     try:
@@ -33,7 +35,7 @@ def fetch_query(url: str, query: str, folder: Path, name: str, root: Path) -> li
         raise MissingExtraError("sql", Text("Reading from a database", "从数据库读取")) from None
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        engine = sqlalchemy.create_engine(_driver(url))
+        engine = sqlalchemy.create_engine(_driver(url, root))
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError):
         raise SourceError(
             "source {name}: the url is not one of postgresql://user:password@host/database or sqlite:///file",
@@ -55,7 +57,16 @@ def fetch_query(url: str, query: str, folder: Path, name: str, root: Path) -> li
         engine.dispose()
 
 
-def _driver(url: str) -> str:
+def _driver(url: str, root: Path) -> str:
+    """The URL with the driver that the extra installs.
+
+    Raises SourceError if a SQLite file is not there: SQLite itself would make an empty one.
+    """
+    if url.startswith("sqlite:///"):
+        file = root / url.removeprefix("sqlite:///")
+        if not file.is_file():
+            raise SourceError("there is no file {file}", "没有文件 {file}", file=file.name)
+        return f"sqlite:///{file}"
     for short in ("postgresql://", "postgres://"):
         if url.startswith(short):
             return "postgresql+psycopg://" + url.removeprefix(short)
