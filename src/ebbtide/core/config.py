@@ -273,14 +273,27 @@ def _expand(source: Mapping[str, Any], environ: Mapping[str, str], problems: lis
     }
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """`EBBTIDE_CHURN__HORIZON=60d` -> {"churn": {"horizon": "60d"}}; only names with a double underscore count."""
-    found: dict[str, dict[str, str]] = {}
+def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """`EBBTIDE_CHURN__HORIZON=60d` -> {"churn": {"horizon": "60d"}}; only names with a double underscore count.
+
+    A value in brackets is a list, as in TOML: `EBBTIDE_FEATURES__DROP=["calendar"]`.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for name, value in environ.items():
         match = re.fullmatch(r"EBBTIDE_([A-Z]+)__([A-Z_]+)", name)
         if match:
-            found.setdefault(match[1].lower(), {})[match[2].lower()] = value
+            found.setdefault(match[1].lower(), {})[match[2].lower()] = _listed(value)
     return found
+
+
+def _listed(value: str) -> str | list[Any]:
+    if not value.startswith("["):
+        return value
+    try:
+        listed: list[Any] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+    return listed
 
 
 def _cross_checks(config: Config) -> list[Text]:
