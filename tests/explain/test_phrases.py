@@ -46,6 +46,7 @@ from ebbtide.features.declarations import (
     VisitTrait,
 )
 from ebbtide.features.selectors import TYPE_WORDS, parse_selector
+from ebbtide.models.columns import ModelColumn
 
 NAN = math.nan
 
@@ -71,6 +72,9 @@ WORDED: list[tuple[Feature, float, str, str]] = [
     (Trend(Count("order"), 30), -0.5, "orders: down 67% (last 30 days against the 30 before)", "订单数下降 67%（最近 30 天与此前 30 天相比）"),
     (Trend(Count("order"), 30), NAN, "orders: none for 60 days", "60 天内订单数为零"),
     (Gap("order", "silence_over_median"), 2.3, "silent for 2.3 times the usual gap between orders", "沉默时长是平时订单间隔的 2.3 倍"),
+    (Gap("order", "silence_over_median"), 1.03, "silent for about the usual gap between orders", "沉默时长是平时订单间隔的 1 倍"),
+    (Lifetime("repeat_days"), 3, "outcome events on 3 more days after the first", "首日之后又有 3 天有目标行为"),
+    (ModelColumn("expected", Text("orders to expect (BG/NBD)", "预期订单（BG/NBD）")), 0.4, "orders to expect: 0.4", "预期订单：0.4"),
     (GapQuantile("order", 0.5), 21, "usual gap between orders: 21 days", "订单之间通常的间隔天数：21 天"),
     (GapQuantile("order", 0.5), NAN, "too few orders to know a rhythm", "订单太少，看不出节奏"),
     (Shift(Share("order.coupon", "order"), 30), -0.12, "share of orders with a coupon among orders in the last 30 days: 12 percentage points lower than is usual for this customer", "最近 30 天的用券的订单在订单中的占比：比该顾客平时低 12 个百分点"),

@@ -15,9 +15,10 @@ from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.errors import DefectError
 from ebbtide.core.language import Text
 from ebbtide.explain.families import Columns, families_of, family_names
-from ebbtide.explain.reasons import NEGLIGIBLE, REASONS_TYPE, reason_column, reasons
+from ebbtide.explain.reasons import REASONS_TYPE, reason_column, reasons
+from ebbtide.explain.selection import NEGLIGIBLE
 from ebbtide.features.catalogue import default_catalogue
-from ebbtide.features.declarations import Count, Decayed, GapQuantile, Recency, Sum
+from ebbtide.features.declarations import Calendar, Count, Decayed, GapQuantile, Recency, Sum
 
 COLUMNS: Columns = (
     Recency("order"),
@@ -69,6 +70,28 @@ def test_the_speaker_pushes_in_the_direction_of_its_family() -> None:
     assert [(r.feature, r.direction) for r in said] == [("order_gap_q50_days", "lowers")]
 
 
+def test_a_column_with_just_the_usual_value_lets_another_speak() -> None:
+    """Both are plain; at 0.2 against 0.15 the one whose value is unusual is named, at 0.4 no longer."""
+    columns = (Count("order", days=30), Count("order", days=90))
+    values, usual = np.array([[1, 9]], np.float32), [1.0, 2.0]
+    for first, named in ((0.2, "order_count_90d"), (0.4, "order_count_30d")):
+        (said,) = reasons(np.array([[first, 0.15, 0.0]]), values, columns, usual)
+        assert [r.feature for r in said] == [named]
+
+
+def test_the_strongest_family_is_named_however_weak_and_others_only_if_they_matter() -> None:
+    (said,) = reasons(np.array([[0.02, 0, 0.01, 0, -0.015, 0.04, 0.0]]), X[:1], COLUMNS, USUAL)
+    assert [r.family for r in said] == ["value"]
+
+
+def test_what_only_tells_of_the_moment_is_never_a_reason() -> None:
+    """The season moves everybody's score alike: it stays in the remainder."""
+    columns = (Calendar("month_sin"), Calendar("days_to_year_end"), Count("order", days=30))
+    found = reasons(np.array([[0.9, 0.4, 0.1, -1.0]]), np.array([[0.1, 20, 3]], np.float32), columns, [0.0, 0.0, 1.0])
+    assert [r.family for r in found[0]] == ["activity"]
+    np.testing.assert_allclose(found.remainder, 1.3)
+
+
 @dataclass(frozen=True)
 class Made:
     """A column of nothing in particular."""
@@ -105,7 +128,8 @@ def test_base_and_families_are_the_score(families: list[str], rows: int, at_most
     np.testing.assert_allclose(found.base + named + found.remainder, terms.sum(axis=1), atol=1e-6)
     for row, all_sums in zip(found, sums, strict=True):
         sizes = [abs(r.contribution) for r in row]
-        expected = sorted((s for s in np.abs(all_sums) if s >= NEGLIGIBLE), reverse=True)[:at_most]
+        largest = sorted(np.abs(all_sums), reverse=True)[:at_most]
+        expected = [s for rank, s in enumerate(largest) if s >= NEGLIGIBLE or (rank == 0 and s > 0)]
         np.testing.assert_allclose(sizes, expected)
         assert len({r.family for r in row}) == len(row)
         assert all((r.direction == "raises") == (r.contribution > 0) for r in row)

@@ -11,6 +11,9 @@ _DAY = Text("{n} day", "{n} 天")
 _DAYS = Text("{n} days", "{n} 天")
 _MINUTE = Text("{n} minute", "{n} 分钟")
 _MINUTES = Text("{n} minutes", "{n} 分钟")
+_MORE_DAY = Text("{n} more day", "{n} 天")
+_MORE_DAYS = Text("{n} more days", "{n} 天")
+_AS_MUCH, _MULTIPLE = Text("about", "{n} 倍"), Text("{n} times", "{n} 倍")
 _UNDER_A_DAY = Text("less than a day", "不到 1 天")
 _UNCHANGED = Text("unchanged", "不变")
 _UP, _DOWN = Text("up {n}", "上升 {n}"), Text("down {n}", "下降 {n}")
@@ -25,7 +28,8 @@ def say(value: float, unit: str, language: Language, *, currency: str = "") -> s
     """A known number in words, rounded to what a reader can use. An unknown unit is a plain number.
 
     `change` is (new - old) / (new + old), from -1 to 1, and is said as the change from old to new; `log_change` and
-    `log_level` are logarithms of a quotient; `points` is a difference of shares, `difference` one of numbers.
+    `log_level` are logarithms of a quotient; `points` is a difference of shares, `difference` one of numbers; `times` is
+    a quotient that stands before what it is measured by: "2.3 times the usual gap", "about the usual gap".
 
     >>> say(46.8, "days", "en"), say(0.254, "share", "zh"), say(1234.5, "money", "en", currency="GBP")
     ('47 days', '25%', '£1,234')
@@ -37,6 +41,10 @@ def say(value: float, unit: str, language: Language, *, currency: str = "") -> s
             if 0 < abs(value) < 0.95:
                 return _UNDER_A_DAY[language]
             return _counted(value, _DAY[language], _DAYS[language])
+        case "more_days":
+            return _counted(value, _MORE_DAY[language], _MORE_DAYS[language])
+        case "times":
+            return _counted(value, _AS_MUCH[language], _MULTIPLE[language])
         case "minutes":
             return _counted(value, _MINUTE[language], _MINUTES[language])
         case "money":

@@ -31,6 +31,7 @@ from ebbtide.features.declarations import (
 )
 from ebbtide.features.selectors import TYPE_WORDS, Selector, parse_selector
 from ebbtide.features.words import window_words
+from ebbtide.models.columns import ModelColumn
 
 
 class Column(Protocol):
@@ -52,7 +53,7 @@ class Phrase:
 
     unit: how the value is said (`amounts.say`). is_plain: an analyst understands it at once; plain columns speak for
     their family first. own_usual: the column that holds what is usual for this user, or "". has_usual: comparing it
-    with others makes sense.
+    with others makes sense. is_personal: it says something about the user, not only about the moment.
     """
 
     stated: Text
@@ -63,6 +64,7 @@ class Phrase:
     is_plain: bool = True
     own_usual: str = ""
     has_usual: bool = True
+    is_personal: bool = True
 
     def about(self, value: float) -> Text:
         """The template that fits the value."""
@@ -132,10 +134,13 @@ def _(column: Lifetime) -> Phrase:
         return _since_first(selector, outcome)
     noun = selector.noun(outcome)
     once = Text("only one day with {noun} so far", "迄今只有一天有{noun}").format(noun=noun)
-    stated = Text("{{value}} from the first to the last of the {noun}", "首次到最近一次{noun}相隔 {{value}}")
+    unit, stated = (
+        "days",
+        Text("{{value}} from the first to the last of the {noun}", "首次到最近一次{noun}相隔 {{value}}"),
+    )
     if column.stat == "repeat_days":
-        stated = Text("{noun} again on {{value}} after the first such day", "首日之后又有 {{value}}有{noun}")
-    return Phrase(stated.format(noun=noun), _never(selector, outcome), "days", none=once)
+        unit, stated = "more_days", Text("{noun} on {{value}} after the first", "首日之后又有 {{value}}有{noun}")
+    return Phrase(stated.format(noun=noun), _never(selector, outcome), unit, none=once)
 
 
 @phrase_of.register
@@ -165,8 +170,8 @@ def _(column: PerOrder) -> Phrase:
 @phrase_of.register
 def _(column: Shift) -> Phrase:
     if column.unit == "ratio":
-        stated = Text("{what} in the last {days:g} days: {{value}} times this customer's usual",
-                      "最近 {days:g} 天的{what}：该顾客平时的 {{value}} 倍")  # fmt: skip
+        stated = Text("{what} in the last {days:g} days: {{value}} this customer's usual",
+                      "最近 {days:g} 天的{what}：该顾客平时的 {{value}}")  # fmt: skip
     else:
         stated = Text("{what} in the last {days:g} days: {{value}} than is usual for this customer",
                       "最近 {days:g} 天的{what}：比该顾客平时{{value}}")  # fmt: skip
@@ -174,7 +179,7 @@ def _(column: Shift) -> Phrase:
     return replace(
         _labelled(column.description, column.unit),
         stated=stated.format(what=column.inner.stem, days=column.days),
-        unit=column.unit if column.unit == "ratio" else units.get(column.inner.unit, "difference"),
+        unit="times" if column.unit == "ratio" else units.get(column.inner.unit, "difference"),
         has_usual=False,
     )
 
@@ -199,10 +204,10 @@ def _(column: GapQuantile) -> Phrase:
 
 
 _GAPS = {
-    "silence_over_median": Text("silent for {{value}} times the usual gap between {noun}", "沉默时长是平时{noun}间隔的 {{value}} 倍"),
-    "silence_over_longest": Text("silent for {{value}} times the longest gap between {noun}", "沉默时长是最长{noun}间隔的 {{value}} 倍"),
-    "last_over_mean": Text("latest gap between {noun}: {{value}} times the average one", "最近一次{noun}间隔是平均间隔的 {{value}} 倍"),
-    "recent_over_mean": Text("last three gaps between {noun}: {{value}} times the average one", "最近三次{noun}间隔是平均间隔的 {{value}} 倍"),
+    "silence_over_median": Text("silent for {{value}} the usual gap between {noun}", "沉默时长是平时{noun}间隔的 {{value}}"),
+    "silence_over_longest": Text("silent for {{value}} the longest gap between {noun}", "沉默时长是最长{noun}间隔的 {{value}}"),
+    "last_over_mean": Text("latest gap between {noun}: {{value}} the average one", "最近一次{noun}间隔是平均间隔的 {{value}}"),
+    "recent_over_mean": Text("last three gaps between {noun}: {{value}} the average one", "最近三次{noun}间隔是平均间隔的 {{value}}"),
     "silence_rank": Text("{{value}} of the past gaps between {noun} were as long as the present silence", "以往{noun}间隔中有 {{value}} 不短于当前沉默时长"),
 }  # fmt: skip
 _OBSCURE_GAPS = ("sd", "variation", "silence_score", "regularity")
@@ -210,13 +215,11 @@ _OBSCURE_GAPS = ("sd", "variation", "silence_score", "regularity")
 
 @phrase_of.register
 def _(column: Gap) -> Phrase:
-    label = _labelled(column.description, column.unit, is_plain=column.stat not in _OBSCURE_GAPS)
-    return replace(
-        label,
-        stated=_GAPS[column.stat].format(noun=column.noun) if column.stat in _GAPS else label.stated,
-        unknown=_no_rhythm(column.noun),
-        has_usual=not column.stat.startswith("silence"),
-    )
+    label = replace(_labelled(column.description, column.unit), unknown=_no_rhythm(column.noun))
+    if column.stat not in _GAPS:
+        return replace(label, is_plain=column.stat not in _OBSCURE_GAPS)
+    unit = "times" if column.unit == "ratio" else column.unit
+    return replace(label, stated=_GAPS[column.stat].format(noun=column.noun), unit=unit, has_usual=False)
 
 
 _LOGARITHMS = {
@@ -248,12 +251,47 @@ def _(column: LastValue) -> Phrase:
 
 
 _ORDER_TRAITS = {
-    "last_over_mean": Text(
-        "latest order: {value} times the average order value", "最近一单金额是平均单额的 {value} 倍"
-    ),
-    "recent_over_mean": Text(
-        "last three orders: {value} times the average order value", "最近三单金额是平均单额的 {value} 倍"
-    ),
+    "last_over_mean": Text("latest order: {value} the average order value", "最近一单金额是平均单额的 {value}"),
+    "recent_over_mean": Text("last three orders: {value} the average order value", "最近三单金额是平均单额的 {value}"),
+}
+
+
+@phrase_of.register
+def _(column: OrderTrait) -> Phrase:
+    label = _labelled(column.description, column.unit, is_plain=column.stat != "variation")
+    match column.stat:
+        case "first_coupon":
+            without = Text("first order without a coupon", "首单未用券")
+            return replace(label, none=without, one=Text("first order with a coupon", "首单用了券"), has_usual=False)
+        case "second_after_days":
+            return replace(label, unknown=Text("no second order so far", "迄今没有第二单"))
+        case "last_over_mean" | "recent_over_mean":
+            return replace(label, stated=_ORDER_TRAITS[column.stat], unit="times", has_usual=False)
+        case _:
+            return label
+
+
+@phrase_of.register
+def _(column: ModelColumn) -> Phrase:
+    """Without the model's name in brackets, which says nothing to an analyst."""
+    about = column.description
+    return _labelled(Text(about.en.split(" (")[0], about.zh.split("（")[0]), column.unit)
+
+
+_CALENDAR = {
+    "weekday": Text("the day of the week", "今天是星期几"),
+    "days_to_year_end": Text("{value} until the end of the year", "距年底还有 {value}"),
+}
+
+
+@phrase_of.register
+def _(column: LastValue) -> Phrase:
+    return replace(_labelled(column.description, column.unit), unknown=_no_amount(column))
+
+
+_ORDER_TRAITS = {
+    "last_over_mean": Text("latest order: {value} the average order value", "最近一单金额是平均单额的 {value}"),
+    "recent_over_mean": Text("last three orders: {value} the average order value", "最近三单金额是平均单额的 {value}"),
 }
 
 
@@ -273,7 +311,7 @@ def _(column: OrderTrait) -> Phrase:
 @phrase_of.register
 def _(column: Calendar) -> Phrase:
     season = Text("the time of the year", "一年中的时节")
-    return Phrase(_CALENDAR.get(column.stat, season), season, column.unit, has_usual=False)
+    return Phrase(_CALENDAR.get(column.stat, season), season, column.unit, has_usual=False, is_personal=False)
 
 
 def _labelled(about: Text, unit: str, *, is_plain: bool = True) -> Phrase:

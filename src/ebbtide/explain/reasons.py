@@ -16,15 +16,10 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from ebbtide.core.language import Language
-from ebbtide.explain.families import Columns, Floats, families_of, family_names
+from ebbtide.explain.families import Columns, Floats
 from ebbtide.explain.phrases import Phrase, phrase_of
+from ebbtide.explain.selection import select
 from ebbtide.explain.sentences import sentences
-
-NEGLIGIBLE = 0.01
-"""Log-odds below which a family is no reason: it moves a probability by a quarter of a percentage point at most."""
-
-DOMINANT = 4.0
-"""How much harder a column that takes thinking must push before it speaks for its family instead of a plain one."""
 
 REASON = pl.Struct(
     {
@@ -122,32 +117,27 @@ def reasons(
     """The strongest families of each row, at most `at_most`, in words.
 
     contributions (N, F + 1) in log-odds, last column the base value; X (N, F), NaN = unknown; `columns` describes the
-    F columns. `usual` is what is usual in the cohort, by column: (F,), or (N, F), or a mapping from
-    names (others unknown). For the time since an event, the user's own usual gap is preferred where it is known.
-    Families below `NEGLIGIBLE` are not named. Raises DefectError if the shapes do not fit.
+    F columns. `usual` is what is usual in the cohort, by column: (F,), or (N, F), or a mapping from names (others
+    unknown). For the time since an event, the user's own usual gap is preferred where it is known.
+    Raises DefectError if the shapes do not fit.
     """
-    sums = families_of(contributions, columns)
-    order = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :at_most]
-    strongest = np.take_along_axis(sums, order, axis=1)
-    row, rank = np.nonzero(np.abs(strongest) >= NEGLIGIBLE)
-    contribution = strongest[row, rank]
     phrases = [phrase_of(c) for c in columns]
-    plain = np.array([p.is_plain for p in phrases], np.bool_)
-    column = _speakers(contributions, row, order[row, rank], contribution, _members(columns), plain)
-    value = X[row, column].astype(np.float64)
-    expected = _by_column(usual, columns, len(X))[row, column]
-    own = _own_usual(X, row, column, phrases, columns)
+    everyday = _by_column(usual, columns, len(X))
+    named = select(contributions, X, columns, phrases, everyday, at_most)
+    row, column = named.row, named.column
+    value, own = X[row, column].astype(np.float64), _own_usual(X, row, column, phrases, columns)
     is_own = ~np.isnan(own)
-    expected = np.where(is_own, own, expected)
+    expected = np.where(is_own, own, everyday[row, column])
+    raises = named.contribution > 0
     return Reasons(
         starts=np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(X)))]).astype(np.int64),
         column=column,
         value=value,
         usual=expected,
-        contribution=contribution,
-        text=sentences(phrases, column, value, expected, is_own, contribution > 0, language, currency),
+        contribution=named.contribution,
+        text=sentences(phrases, column, value, expected, is_own, raises, language, currency),
         base=contributions[:, -1],
-        remainder=sums.sum(axis=1) - np.bincount(row, contribution, minlength=len(X)),
+        remainder=named.remainder,
         columns=columns,
     )
 
@@ -165,30 +155,6 @@ def reason_column(
     """`reasons` as a table column of REASONS_TYPE, (N,)."""
     found = reasons(contributions, X, columns, usual, at_most=at_most, language=language, currency=currency)
     return found.to_series()
-
-
-def _members(columns: Columns) -> list[NDArray[np.int64]]:
-    """The positions of each family's columns."""
-    family = np.array([c.family for c in columns])
-    return [np.flatnonzero(family == name) for name in family_names(columns)]
-
-
-def _speakers(
-    contributions: Floats,
-    row: NDArray[np.int64],
-    family: NDArray[np.int64],
-    total: Floats,
-    members: list[NDArray[np.int64]],
-    plain: NDArray[np.bool_],
-) -> NDArray[np.int64]:
-    """The column that speaks for each named family: the plain one that pushes hardest in the family's direction,
-    unless one that is hard to say pushes over `DOMINANT` times as hard."""
-    column = np.zeros(len(row), np.int64)
-    for k, own in enumerate(members):
-        chosen = np.flatnonzero(family == k)
-        push = contributions[row[chosen][:, None], own] * np.sign(total[chosen])[:, None]
-        column[chosen] = own[np.argmax(np.where(plain[own], push * DOMINANT, push), axis=1)]
-    return column
 
 
 def _by_column(usual: ArrayLike | Mapping[str, float], columns: Columns, rows: int) -> Floats:
