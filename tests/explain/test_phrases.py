@@ -9,7 +9,8 @@ import pytest
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.language import LANGUAGES, Text
-from ebbtide.explain.phrases import Column, phrase_of, single
+from ebbtide.explain.acts import single
+from ebbtide.explain.phrases import Column, phrase_of
 from ebbtide.explain.sentences import sentence
 from ebbtide.features.catalogue import default_catalogue
 from ebbtide.features.declarations import (
@@ -64,6 +65,7 @@ WORDED: list[tuple[Feature, float, str, str]] = [
     (ActiveBlocks("order", days=30), 0.5, "50% of past 30-day periods with orders", "以往每 30 天为一段、有订单的时段占比为 50%"),
     (Rate("order"), 2.5, "2.5 orders a month since the first order", "自首次以来平均每月的订单数为 2.5"),
     (Sum("value", "order", 90), 120, "total value of orders in the last 90 days: £120", "最近 90 天的订单的金额总和：£120"),
+    (LastValue("rating", "support"), NAN, "no known rating of support contacts", "没有客服联系的评分记录"),
     (Mean("rating", "review"), NAN, "no known rating of reviews so far", "迄今没有评价的评分记录"),
     (Mean("price_level", "order", 30), 0.0953, "prices paid against the items' usual prices in the last 30 days: 10% higher", "最近 30 天的成交价与商品平常价格相比：高 10%"),
     (Share("order.coupon", "order"), 0.4, "share of orders with a coupon among orders so far: 40%", "迄今的用券的订单在订单中的占比：40%"),
@@ -73,12 +75,13 @@ WORDED: list[tuple[Feature, float, str, str]] = [
     (Trend(Count("order"), 30), NAN, "orders: none for 60 days", "60 天内订单数为零"),
     (Gap("order", "silence_over_median"), 2.3, "silent for 2.3 times the usual gap between orders", "沉默时长是平时订单间隔的 2.3 倍"),
     (Gap("order", "silence_over_median"), 1.03, "silent for about the usual gap between orders", "沉默时长是平时订单间隔的 1 倍"),
-    (Lifetime("repeat_days"), 3, "outcome events on 3 more days after the first", "首日之后又有 3 天有目标行为"),
+    (Lifetime("repeat_days"), 3, "outcome events on 3 more days after the first", "首日之后另有 3 天有目标行为"),
     (ModelColumn("expected", Text("orders to expect (BG/NBD)", "预期订单（BG/NBD）")), 0.4, "orders to expect: 0.4", "预期订单：0.4"),
     (GapQuantile("order", 0.5), 21, "usual gap between orders: 21 days", "订单之间通常的间隔天数：21 天"),
-    (GapQuantile("order", 0.5), NAN, "too few orders to know a rhythm", "订单太少，看不出节奏"),
+    (GapQuantile("order", 0.5), NAN, "too few orders to know this customer's rhythm", "订单太少，看不出该顾客的节奏"),
     (Shift(Share("order.coupon", "order"), 30), -0.12, "share of orders with a coupon among orders in the last 30 days: 12 percentage points lower than is usual for this customer", "最近 30 天的用券的订单在订单中的占比：比该顾客平时低 12 个百分点"),
     (Shift(PerOrder("value", "order"), 30), 0.5, "value for each of the orders in the last 30 days: 0.5 times this customer's usual", "最近 30 天的平均每次订单的金额：该顾客平时的 0.5 倍"),
+    (OrderTrait("last_over_mean"), 1.6, "latest order: 1.6 times the average order value", "最近一单金额是平均单额的 1.6 倍"),
     (OrderTrait("first_coupon"), 1, "first order with a coupon", "首单用了券"),
     (OrderTrait("second_after_days"), NAN, "no second order so far", "迄今没有第二单"),
     (Calendar("month_sin"), 0.3, "the time of the year", "一年中的时节"),
@@ -142,6 +145,14 @@ def test_a_column_of_unknown_kind_is_said_by_its_description() -> None:
         == "raises: luck {so}: 50% (typical customer: 10%)"
     )
     assert sentence(phrase, NAN, 0.1, is_own=False, raises=True, language="zh") == "推高风险：没有“运气 {so}”的记录"
+
+
+def test_chinese_is_spaced_before_figures_only() -> None:
+    trend = phrase_of(Mean("price_change", "order"))
+    said = [sentence(trend, 0.1, usual, is_own=False, raises=True, language="zh") for usual in (0.0, 0.2)]
+    assert said[0].endswith("（一般顾客不变）")
+    days = sentence(phrase_of(Recency("order")), 3, 21, is_own=True, raises=True, language="zh")
+    assert days == "推高风险：距上次下单已 3 天（该顾客通常 21 天）"
 
 
 def test_every_event_type_has_a_singular() -> None:

@@ -7,6 +7,7 @@ from functools import singledispatch
 from typing import Protocol
 
 from ebbtide.core.language import Text
+from ebbtide.explain.acts import single
 from ebbtide.features.declarations import (
     ActiveBlocks,
     ActiveDays,
@@ -29,7 +30,7 @@ from ebbtide.features.declarations import (
     Tenure,
     Trend,
 )
-from ebbtide.features.selectors import TYPE_WORDS, Selector, parse_selector
+from ebbtide.features.selectors import Selector, parse_selector
 from ebbtide.features.words import window_words
 from ebbtide.models.columns import ModelColumn
 
@@ -139,7 +140,7 @@ def _(column: Lifetime) -> Phrase:
         Text("{{value}} from the first to the last of the {noun}", "首次到最近一次{noun}相隔 {{value}}"),
     )
     if column.stat == "repeat_days":
-        unit, stated = "more_days", Text("{noun} on {{value}} after the first", "首日之后又有 {{value}}有{noun}")
+        unit, stated = "more_days", Text("{noun} on {{value}} after the first", "首日之后{{value}}有{noun}")
     return Phrase(stated.format(noun=noun), _never(selector, outcome), unit, none=once)
 
 
@@ -239,12 +240,6 @@ def _(column: Mean) -> Phrase:
     return replace(_labelled(column.description, column.unit, is_plain=is_plain), unknown=unknown)
 
 
-_CALENDAR = {
-    "weekday": Text("the day of the week", "今天是星期几"),
-    "days_to_year_end": Text("{value} until the end of the year", "距年底还有 {value}"),
-}
-
-
 @phrase_of.register
 def _(column: LastValue) -> Phrase:
     return replace(_labelled(column.description, column.unit), unknown=_no_amount(column))
@@ -285,30 +280,6 @@ _CALENDAR = {
 
 
 @phrase_of.register
-def _(column: LastValue) -> Phrase:
-    return replace(_labelled(column.description, column.unit), unknown=_no_amount(column))
-
-
-_ORDER_TRAITS = {
-    "last_over_mean": Text("latest order: {value} the average order value", "最近一单金额是平均单额的 {value}"),
-    "recent_over_mean": Text("last three orders: {value} the average order value", "最近三单金额是平均单额的 {value}"),
-}
-
-
-@phrase_of.register
-def _(column: OrderTrait) -> Phrase:
-    label = _labelled(column.description, column.unit, is_plain=column.stat != "variation")
-    match column.stat:
-        case "first_coupon":
-            without = Text("first order without a coupon", "首单未用券")
-            return replace(label, none=without, one=Text("first order with a coupon", "首单用了券"), has_usual=False)
-        case "second_after_days":
-            return replace(label, unknown=Text("no second order so far", "迄今没有第二单"))
-        case _:
-            return replace(label, stated=_ORDER_TRAITS.get(column.stat, label.stated))
-
-
-@phrase_of.register
 def _(column: Calendar) -> Phrase:
     season = Text("the time of the year", "一年中的时节")
     return Phrase(_CALENDAR.get(column.stat, season), season, column.unit, has_usual=False, is_personal=False)
@@ -346,49 +317,4 @@ def _never(selector: Selector, outcome: tuple[str, ...]) -> Text:
 
 
 def _no_rhythm(noun: Text) -> Text:
-    return Text("too few {noun} to know a rhythm", "{noun}太少，看不出节奏").format(noun=noun)
-
-
-_SINGULARS = {
-    "session_start": "session",
-    "page_view": "page view",
-    "search": "search",
-    "list_view": "list view",
-    "product_view": "product view",
-    "cart_add": "addition to the cart",
-    "cart_remove": "removal from the cart",
-    "cart_view": "cart view",
-    "wishlist_add": "addition to the wish list",
-    "wishlist_remove": "removal from the wish list",
-    "checkout_start": "started checkout",
-    "checkout_step": "checkout step",
-    "order": "order",
-    "order_cancel": "cancelled order",
-    "refund": "refund",
-    "delivery": "delivery",
-    "coupon": "coupon received",
-    "review": "review",
-    "support": "support contact",
-    "promo_view": "promotion seen",
-    "promo_click": "promotion click",
-    "message": "message received",
-    "custom": "other event",
-    "any": "activity of any kind",
-    "outcome": "outcome event",
-}
-_ACTS = {"order": "下单", "any": "活动", "message": "收到消息", "promo_view": "看到促销", "promo_click": "点击促销"}
-
-
-def single(selector: Selector, outcome: tuple[str, ...]) -> Text:
-    """The events of a selector as one act, "order with a coupon"; in Chinese as something done.
-
-    >>> single(parse_selector("delivery.late"), ()).en, single(parse_selector("outcome"), ("order",)).zh
-    ('late delivery', '下单')
-    """
-    noun = selector.noun(outcome)
-    en, zh = noun.en, noun.zh
-    for kind in outcome if selector.types == ("outcome",) and outcome else selector.types:
-        words = TYPE_WORDS[kind]
-        en = en.replace(words.en, _SINGULARS[kind])
-        zh = zh if selector.condition else zh.replace(words.zh, _ACTS.get(kind, words.zh))
-    return Text(en, zh)
+    return Text("too few {noun} to know this customer's rhythm", "{noun}太少，看不出该顾客的节奏").format(noun=noun)

@@ -12,8 +12,10 @@ from ebbtide.explain.amounts import say
 from ebbtide.explain.phrases import Phrase
 
 RAISES, LOWERS = Text("raises: ", "推高风险："), Text("lowers: ", "降低风险：")
-_OWN = Text(" (usually {usual} for this customer)", "（该顾客通常 {usual}）")
-_COHORT = Text(" (typical customer: {usual})", "（一般顾客 {usual}）")
+_OWN = Text(" (usually {usual} for this customer)", "（该顾客通常{usual}）")
+_COHORT = Text(" (typical customer: {usual})", "（一般顾客{usual}）")
+_FIRST_HAN = "\u4e00"
+"""Chinese typesetting: a space stands between a Chinese character and a figure, not between two characters."""
 
 Floats = NDArray[np.float64]
 
@@ -62,4 +64,7 @@ def sentence(
     if usual != usual or not phrase.has_usual:
         return text
     typical = say(usual, phrase.unit, language, currency=currency)
-    return text if typical == amount else text + (_OWN if is_own else _COHORT)[language].format(usual=typical)
+    if typical == amount:
+        return text
+    spaced = f" {typical}" if language == "zh" and typical[0] < _FIRST_HAN else typical
+    return text + (_OWN if is_own else _COHORT)[language].format(usual=spaced)
