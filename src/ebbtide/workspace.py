@@ -7,6 +7,7 @@ say itself as JSON, and shows itself in a notebook.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,12 @@ from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import as_utc, parse_moment
 from ebbtide.dashboard.page import Page, render_report
+from ebbtide.events.quarantine import Quarantine
+from ebbtide.pipeline import bundles
+from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.check import CheckReport, check
-from ebbtide.pipeline.ingest import IngestReport, ingest
+from ebbtide.pipeline.explain import Explanation, explain
+from ebbtide.pipeline.ingest import IngestReport, ingest, open_quarantine
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
 from ebbtide.pipeline.train import TrainReport, train
@@ -89,6 +94,47 @@ class Workspace:
             progress=self._progress,
         )
         return render_report(data, self.language)
+
+    def explain(self, user_id: str, *, as_of: Moment | None = None, bundle: str | None = None) -> Explanation:
+        """One user: risk, reasons, history."""
+        return explain(self.config, self.path, user_id, as_of=_moment(as_of), bundle=bundle, language=self._language)
+
+    def backtest(self, *, moments: int = 8, model: str | None = None) -> BacktestReport:
+        """The same model policy at many past moments."""
+        return backtest(self.config, self.path, moments=moments, model=model, progress=self._progress)
+
+    @property
+    def models(self) -> Models:
+        """The trained bundles."""
+        return Models(self.path, self._progress)
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """The rows that were not accepted. Raises MissingError if nothing was ingested yet."""
+        return open_quarantine(self.path)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The trained bundles of one workspace; called without arguments it lists them."""
+
+    path: Path
+    progress: Progress = silent
+
+    def __call__(self) -> bundles.BundleList:
+        return bundles.list_bundles(self.path)
+
+    def promote(self, name: str) -> bundles.BundleList:
+        """Make a bundle current."""
+        return bundles.promote(self.path, name)
+
+    def rollback(self) -> bundles.BundleList:
+        """Make the bundle before the current one current again."""
+        return bundles.roll_back(self.path)
+
+    def compare(self, first: str, second: str | None = None) -> bundles.Comparison:
+        """Judge two bundles on outcomes that neither has seen; `second` is the current one by default."""
+        return bundles.compare_bundles(self.path, first, second, progress=self.progress)
 
 
 def _moment(given: Moment | None) -> datetime | None:

@@ -14,6 +14,7 @@ from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
 from ebbtide.dashboard.numbers import money
 from ebbtide.dashboard.words import BANDS
+from ebbtide.pipeline.report import reason_lines
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, write_scores
 
 app = make_app()
@@ -32,6 +33,7 @@ _SUMMARY = Text(
     "截至 {as_of:%Y-%m-%d} 共 {users:,} 位顾客：高风险 {high:,}，中风险 {medium:,}，低风险 {low:,}",
 )
 _WRITTEN = Text("written to {file}", "已写入 {file}")
+_SHOWN_REASONS = 2
 _REASONS: dict[str, ReasonsFor] = {"none": "none", "at-risk": "at_risk", "all": "all"}
 
 
@@ -94,7 +96,7 @@ def _draw(report: ScoreReport, out: Path | None, top: int, screen: Screen) -> No
 
 
 def _row(row: dict[str, Any], currency: str) -> list[Any]:
-    texts = "; ".join(reason["text"] for reason in row["reasons"] or [])
+    reasons = reason_lines(row["reasons"] or [])[:_SHOWN_REASONS]
     return [
         row["user_id"],
         f"{row['churn_probability']:.1%}",
@@ -102,5 +104,5 @@ def _row(row: dict[str, Any], currency: str) -> list[Any]:
         BANDS[row["band"]],
         None if row["expected_orders"] is None else f"{row['expected_orders']:.2f}",
         money(row["value_at_risk"], currency),
-        texts or None,
+        "\n".join(f"{'▲' if r.raises else '▼'} {r.text}" for r in reasons) or None,
     ]

@@ -6,6 +6,7 @@ tell: data health, retention, survival. Nothing later than `as_of` is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.lake import Lake
 from ebbtide.events.validate import Reason
 from ebbtide.explain.families import families_of, family_names
+from ebbtide.explain.sentences import LOWERS, RAISES
 from ebbtide.features.families import FAMILIES
 from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline import report_quality as quality
@@ -195,8 +197,19 @@ def _at_risk(row: dict[str, Any]) -> AtRiskUser:
         band=row["band"],
         expected_orders=row["expected_orders"],
         value_at_risk=row["value_at_risk"],
-        reasons=tuple(ReasonLine(r["text"], r["direction"] == "raises") for r in row["reasons"] or ()),
+        reasons=reason_lines(row["reasons"] or []),
     )
+
+
+def reason_lines(reasons: Sequence[Mapping[str, Any]]) -> tuple[ReasonLine, ...]:
+    """The reasons of one user without their opening words, for places that show the direction as a sign."""
+    openings = (*vars(RAISES).values(), *vars(LOWERS).values())
+    lines = []
+    for reason in reasons:
+        text = str(reason["text"])
+        opening = next((o for o in openings if text.startswith(o)), "")
+        lines.append(ReasonLine(text.removeprefix(opening), reason["direction"] == "raises"))
+    return tuple(lines)
 
 
 def _health(facts: LogFacts, rows: IngestReport) -> DataHealth:
@@ -216,9 +229,10 @@ def _health(facts: LogFacts, rows: IngestReport) -> DataHealth:
 
 
 def _retention(table: RetentionTable) -> tuple[RetentionRow, ...]:
-    """The newest cohorts, each as wide as the first of them."""
+    """The newest cohorts; columns are the periods that are over for the oldest of them."""
     rows = table.rows[-_COHORTS:]
-    width = min(_PERIODS, len(rows[0].shares)) if rows else 0
+    over = max((sum(share is not None for share in row.shares) for row in rows), default=0)
+    width = min(_PERIODS, over)
     label = "%Y-%m" if table.unit == "month" else "%Y-%m-%d"
     return tuple(
         RetentionRow(f"{row.start:{label}}", row.users, (*row.shares[:width], *[None] * (width - len(row.shares))))
