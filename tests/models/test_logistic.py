@@ -94,6 +94,15 @@ def test_tuning_on_a_sample_of_users_hardly_changes_the_ranking():
     assert roc_auc_score(fresh.y, thin) == pytest.approx(roc_auc_score(fresh.y, full), abs=0.005)
 
 
+def test_many_rows_are_thinned_by_user_whatever_their_order():
+    rows = planted(6000, np.array([1.0, -0.7]), 5)
+    config = LogisticConfig(most_rows=2000)
+    order = np.random.default_rng(0).permutation(len(rows))
+    ours, shuffled = (LogisticModel(config, 0.01).fit(r, seed=0) for r in (rows, rows.take(order)))
+    np.testing.assert_allclose(ours.margin(rows.X), shuffled.margin(rows.X), atol=1e-4)
+    assert ours.margin(rows.X).tobytes() != LogisticModel(strength=0.01).fit(rows, seed=0).margin(rows.X).tobytes()
+
+
 def test_the_base_is_the_mean_margin_and_terms_have_mean_zero(make_rows):
     rows = make_rows()
     model = LogisticModel(strength=0.1).fit(rows, seed=0)

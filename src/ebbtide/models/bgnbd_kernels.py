@@ -11,6 +11,7 @@ from numba import njit
 from ebbtide.models.base import Vector
 
 MARGIN_LIMIT = 30.0
+_LEAST_LOG = -600.0
 
 
 @njit(cache=True)
@@ -105,13 +106,22 @@ def expected_orders(
 
 @njit(cache=True)
 def _expected_if_alive(s: float, a: float, b: float, z: float) -> float:
-    """Sum over k >= 1 of P(N >= k) P(stays k - 1 times); N negative binomial (s, z), leaving probability beta(a, b)."""
+    """Sum over k >= 1 of P(N >= k) P(stays k - 1 times); N negative binomial (s, z), leaving probability beta(a, b).
+
+    It ends where the rest is below 1e-13 of the sum; at 100,000 terms at the latest, which needs a horizon of more
+    than a thousand times alpha + T.
+    """
     log_p = s * np.log1p(-z)
+    p = np.exp(log_p) if log_p > _LEAST_LOG else 0.0
     tail, total, stays, k = -np.expm1(log_p), 0.0, 1.0, 1
-    while k < 1_000_000:
+    while k < 100_000:
         total += tail * stays
-        log_p += np.log(z * (s + k - 1.0) / k)
-        p = np.exp(log_p)
+        ratio = z * (s + k - 1.0) / k
+        if p > 0.0:
+            p *= ratio
+        else:
+            log_p += np.log(ratio)
+            p = np.exp(log_p) if log_p > _LEAST_LOG else 0.0
         shrink = z * (s + k) / (k + 1.0)
         if shrink < 1.0 and p * stays < 1e-13 * total * (1.0 - shrink) ** 2:
             break

@@ -34,13 +34,14 @@ class LogisticConfig:
     """Settings. `strengths`: prior variances of a standardised coefficient to choose from (scikit-learn's C), `usual`:
     the one to keep unless the evidence against it is clear.
 
-    `folds`: how many of the newest moments judge them; `tuning_rows` and `curvature_rows`: the most rows that one
-    such fit, and one Hessian, look at. `knots`: bends a column, see `basis.py`.
+    `folds`: how many of the newest moments judge them; `most_rows`, `tuning_rows` and `curvature_rows`: the most rows
+    that the fit, one of the fits that judge, and one Hessian look at. `knots`: bends a column, see `basis.py`.
     """
 
     strengths: tuple[float, ...] = (2e-4, 1e-3, 5e-3, 3e-2)
     usual: float = 1e-3
     folds: int = 3
+    most_rows: int = 150_000
     tuning_rows: int = 10_000
     curvature_rows: int = 20_000
     knots: int = 2
@@ -58,11 +59,14 @@ class LogisticModel:
         self._terms: Terms | None = None
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
-        """Fit on all rows; without a given `strength`, choose one first. `seed` is unused: nothing is random.
+        """Fit on the rows, or on a sample of users where they are many; without a given `strength`, choose one first.
+
+        `seed` is unused: nothing is random.
 
         Raises DataError if the rows hold only churned or only retained users.
         """
         check_two_classes(rows)
+        rows = _thinned(rows, self.config.most_rows)
         self.strength = self.given_strength or choose_strength(rows, self.config)
         basis = Basis.fit(rows.X, self.config.knots)
         point = _Path(basis.design(rows.X), rows.y, self.config.curvature_rows).fit(self.strength, _GAIN_LEFT)
