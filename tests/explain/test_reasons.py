@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.errors import DefectError
 from ebbtide.core.language import Text
-from ebbtide.explain.families import Columns, families_of, family_names
+from ebbtide.explain.families import families_of, family_names
+from ebbtide.explain.layout import Columns, layout_of
 from ebbtide.explain.reasons import REASONS_TYPE, reason_column, reasons
 from ebbtide.explain.selection import NEGLIGIBLE
 from ebbtide.features.catalogue import default_catalogue
@@ -182,6 +183,13 @@ def test_what_is_usual_may_differ_by_user() -> None:
 def test_contributions_of_other_columns_are_a_defect() -> None:
     with pytest.raises(DefectError, match="explains 5 columns, 6 are described"):
         families_of(TERMS[:, 1:], COLUMNS)
+
+
+def test_the_same_features_with_another_outcome_are_worded_anew() -> None:
+    """They compare equal, so what is kept for one must not be shown for the other."""
+    for outcome, word in ((("order",), "orders"), (("search",), "searches"), (("order",), "orders")):
+        (phrase,) = layout_of([Count("outcome", days=30, outcome=outcome)]).phrases
+        assert phrase.stated.en == f"{{value}} {word} in the last 30 days"
 
 
 def test_rows_are_counted_from_both_ends() -> None:

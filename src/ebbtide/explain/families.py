@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.core.errors import DefectError
-from ebbtide.explain.phrases import Column
+from ebbtide.explain.layout import Columns, layout_of
 
 Floats = NDArray[np.float64]
 
 
-Columns: TypeAlias = Sequence[Column]
-"""What describes the columns of a design matrix, in their order: `Catalogue.features`, then the models' columns."""
-
-
 def family_names(columns: Columns) -> tuple[str, ...]:
     """The K families of the columns, in order of first appearance."""
-    return tuple(dict.fromkeys(c.family for c in columns))
+    return layout_of(columns).family_names
 
 
 def families_of(contributions: Floats, columns: Columns) -> Floats:
@@ -36,9 +29,8 @@ def families_of(contributions: Floats, columns: Columns) -> Floats:
             got=contributions.shape[1] - 1,
             wanted=len(columns),
         )
-    names = family_names(columns)
-    family = np.array([names.index(c.family) for c in columns])
-    order = np.argsort(family, kind="stable")
-    starts = np.searchsorted(family[order], np.arange(len(names)))
+    layout = layout_of(columns)
+    order = np.argsort(layout.family, kind="stable")
+    starts = np.searchsorted(layout.family[order], np.arange(len(layout.family_names)))
     # Summed column after column: a matrix product would round differently for one row than for many.
     return np.asarray(np.add.reduceat(np.ascontiguousarray(contributions[:, order]), starts, axis=1), np.float64)

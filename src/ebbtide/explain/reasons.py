@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from ebbtide.core.language import Language
-from ebbtide.explain.families import Columns, Floats
-from ebbtide.explain.phrases import Phrase, phrase_of
+from ebbtide.explain.families import Floats
+from ebbtide.explain.layout import Columns, layout_of
 from ebbtide.explain.selection import select
 from ebbtide.explain.sentences import sentences
 
@@ -89,7 +89,7 @@ class Reasons(Sequence[list[Reason]]):
 
     def to_series(self) -> pl.Series:
         """The column `reasons` of a score table: REASONS_TYPE, unknown numbers are null."""
-        names = pl.Series([c.name for c in self.columns], dtype=pl.String)
+        names = pl.Series(layout_of(self.columns).names, dtype=pl.String)
         entries = pl.DataFrame(
             {
                 "feature": names.gather(self.column),
@@ -121,11 +121,12 @@ def reasons(
     unknown). For the time since an event, the user's own usual gap is preferred where it is known.
     Raises DefectError if the shapes do not fit.
     """
-    phrases = [phrase_of(c) for c in columns]
-    everyday = _by_column(usual, columns, len(X))
-    named = select(contributions, X, columns, phrases, everyday, at_most)
+    layout = layout_of(columns)
+    everyday = _by_column(usual, layout.names, len(X))
+    named = select(contributions, X, columns, everyday, at_most)
     row, column = named.row, named.column
-    value, own = X[row, column].astype(np.float64), _own_usual(X, row, column, phrases, columns)
+    value, companion = X[row, column].astype(np.float64), layout.companion[column]
+    own = np.where(companion >= 0, X[row, companion], np.nan).astype(np.float64)
     is_own = ~np.isnan(own)
     expected = np.where(is_own, own, everyday[row, column])
     raises = named.contribution > 0
@@ -135,7 +136,7 @@ def reasons(
         value=value,
         usual=expected,
         contribution=named.contribution,
-        text=sentences(phrases, column, value, expected, is_own, raises, language, currency),
+        text=sentences(layout.phrases, column, value, expected, is_own, raises, language, currency),
         base=contributions[:, -1],
         remainder=named.remainder,
         columns=columns,
@@ -157,23 +158,10 @@ def reason_column(
     return found.to_series()
 
 
-def _by_column(usual: ArrayLike | Mapping[str, float], columns: Columns, rows: int) -> Floats:
+def _by_column(usual: ArrayLike | Mapping[str, float], names: Sequence[str], rows: int) -> Floats:
     if isinstance(usual, Mapping):
-        usual = [usual.get(c.name, np.nan) for c in columns]
-    return np.broadcast_to(np.asarray(usual, np.float64), (rows, len(columns)))
-
-
-def _own_usual(
-    X: NDArray[np.float32],
-    row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    phrases: Sequence[Phrase],
-    columns: Columns,
-) -> Floats:
-    """What is usual for this very user, where the column has such a companion and it is known; else NaN."""
-    position = {c.name: i for i, c in enumerate(columns)}
-    companion = np.array([position.get(p.own_usual, -1) for p in phrases], np.int64)[column]
-    return np.where(companion >= 0, X[row, companion], np.nan).astype(np.float64)
+        usual = [usual.get(name, np.nan) for name in names]
+    return np.broadcast_to(np.asarray(usual, np.float64), (rows, len(names)))
 
 
 def _known(value: float) -> float | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.explain.families import Columns, Floats, families_of, family_names
-from ebbtide.explain.phrases import Phrase
+from ebbtide.explain.families import Floats, families_of
+from ebbtide.explain.layout import Columns, layout_of
 
 NEGLIGIBLE = 0.05
 """Log-odds below which a family is no reason, unless it is the strongest one: it moves a probability by little over
@@ -39,36 +38,31 @@ def select(
     contributions: Floats,
     X: NDArray[np.float32],
     columns: Columns,
-    phrases: Sequence[Phrase],
     usual: Floats,
     at_most: int,
 ) -> Selection:
     """Choose at most `at_most` families a user. All but `at_most` have N rows; `usual` is (N, F).
 
     A family that only tells of the moment, not of the user, is not named. Equal sizes: the family that comes first.
+    Raises DefectError if the contributions do not belong to the columns.
     """
-    sums, members = families_of(contributions, columns), _members(columns)
-    is_personal = np.array([any(phrases[i].is_personal for i in own) for own in members], np.bool_)
-    size = np.where(is_personal, np.abs(sums), 0.0)
+    sums, layout = families_of(contributions, columns), layout_of(columns)
+    speaks = np.zeros(sums.shape[1], np.bool_)
+    speaks[layout.family[[p.is_personal for p in layout.phrases]]] = True
+    size = np.where(speaks, np.abs(sums), 0.0)
     order = np.argsort(-size, axis=1, kind="stable")[:, :at_most]
     ranked = np.take_along_axis(size, order, axis=1)
     is_first = np.arange(order.shape[1]) == 0
     row, rank = np.nonzero((ranked >= NEGLIGIBLE) | (is_first & (ranked > 0)))
     family = order[row, rank]
     total = sums[row, family]
-    ease = np.array([PLAIN if p.is_plain else 1.0 for p in phrases])
+    ease = np.array([PLAIN if p.is_plain else 1.0 for p in layout.phrases])
     column = np.zeros(len(row), np.int64)
-    for k, own in enumerate(members):
-        named = np.flatnonzero(family == k)
+    for k in np.unique(family):
+        named, own = np.flatnonzero(family == k), layout.members(k)
         cells = row[named][:, None], own
         push = contributions[cells] * np.sign(total[named])[:, None] * ease[own]
         is_usual = X[cells] == usual[cells].astype(np.float32)
         column[named] = own[np.argmax(np.where(is_usual, push, push * EVIDENT), axis=1)]
     rest = sums.sum(axis=1) - np.bincount(row, total, minlength=len(X))
     return Selection(row, family, column, total, rest)
-
-
-def _members(columns: Columns) -> list[NDArray[np.int64]]:
-    """The positions of each family's columns."""
-    family = np.array([c.family for c in columns])
-    return [np.flatnonzero(family == name) for name in family_names(columns)]

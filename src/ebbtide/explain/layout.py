@@ -1,0 +1,56 @@
+"""What reasons need to know of a set of columns, worked out once: names, families, phrases, companions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebbtide.explain.phrases import Column, Phrase, phrase_of
+
+Columns: TypeAlias = Sequence[Column]
+"""What describes the columns of a design matrix, in their order: `Catalogue.features`, then the models' columns."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """F columns in K families, numbered in order of first appearance.
+
+    names, phrases: of the columns. family (F,): each column's family; family_names: the families.
+    companion (F,): the column that holds what is usual for the user, or -1.
+    """
+
+    names: tuple[str, ...]
+    phrases: tuple[Phrase, ...]
+    family: NDArray[np.int64]
+    family_names: tuple[str, ...]
+    companion: NDArray[np.int64]
+
+    def members(self, family: int) -> NDArray[np.int64]:
+        """The positions of a family's columns."""
+        return np.flatnonzero(self.family == family)
+
+
+def layout_of(columns: Columns) -> Layout:
+    """The layout of the columns; the last few are kept, since one user at a time must not pay for it again."""
+    # Features compare equal whatever their outcome is called, but are worded by it.
+    return _layout_of(tuple(columns), tuple(getattr(c, "outcome", ()) for c in columns))
+
+
+@lru_cache(maxsize=8)
+def _layout_of(columns: tuple[Column, ...], outcomes: tuple[tuple[str, ...], ...]) -> Layout:
+    names, families = tuple(c.name for c in columns), tuple(c.family for c in columns)
+    position = {name: i for i, name in enumerate(names)}
+    number = {name: k for k, name in enumerate(dict.fromkeys(families))}
+    phrases = tuple(phrase_of(c) for c in columns)
+    return Layout(
+        names,
+        phrases,
+        np.array([number[name] for name in families], np.int64),
+        tuple(number),
+        np.array([position.get(p.own_usual, -1) for p in phrases], np.int64),
+    )
