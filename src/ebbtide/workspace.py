@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
 
 from ebbtide.core.config import Config, load_config
+from ebbtide.core.errors import InputError
 from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import as_utc, parse_moment
@@ -56,10 +60,27 @@ class Workspace:
         """The language of texts."""
         return self._language or self.config.shop.language
 
-    def ingest(self, files: Sequence[str | Path] | None = None, *, source: str | None = None) -> IngestReport:
-        """Raw files into the lake; bad rows into the quarantine. The same file twice adds nothing."""
-        paths = [Path(file) for file in files] if files else None
-        return ingest(self.config, self.path, paths, source=source, progress=self._progress)
+    def ingest(
+        self,
+        files: Sequence[str | Path] | None = None,
+        *,
+        frame: object | None = None,
+        source: str | None = None,
+    ) -> IngestReport:
+        """Raw files, or a table in memory, into the lake; bad rows into the quarantine. The same rows twice add nothing.
+
+        `frame`: a pandas, Polars or Arrow table with the raw columns that `source` maps; without files and frame, all
+        sources of the config are read. Raises InputError for a frame that is no table, or both at once.
+        """
+        if frame is None:
+            paths = [Path(file) for file in files] if files else None
+            return ingest(self.config, self.path, paths, source=source, progress=self._progress)
+        if files:
+            raise InputError("give files or a frame, not both", "请只给出文件或数据表之一")
+        with TemporaryDirectory(prefix="ebbtide-") as folder:
+            file = Path(folder) / "frame.parquet"
+            as_polars(frame).write_parquet(file)
+            return ingest(self.config, self.path, [file], source=source, progress=self._progress)
 
     def check(self) -> CheckReport:
         """What the log holds, what looks odd, and whether it can answer the churn question."""
@@ -135,6 +156,26 @@ class Models:
     def compare(self, first: str, second: str | None = None) -> bundles.Comparison:
         """Judge two bundles on outcomes that neither has seen; `second` is the current one by default."""
         return bundles.compare_bundles(self.path, first, second, progress=self.progress)
+
+
+def as_polars(table: object) -> pl.DataFrame:
+    """A pandas, Polars or Arrow table as a Polars frame: whatever speaks the Arrow C stream.
+
+    >>> as_polars(pl.DataFrame({"user": ["a"]})).shape
+    (1, 1)
+
+    Raises InputError for anything else.
+    """
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return table.collect()
+    if not hasattr(table, "__arrow_c_stream__"):
+        kind = type(table).__name__
+        raise InputError(
+            f"expected a pandas, Polars or Arrow table, got {kind}", f"应为 pandas、Polars 或 Arrow 表，实际为 {kind}"
+        )
+    return pl.DataFrame(table)
 
 
 def _moment(given: Moment | None) -> datetime | None:
