@@ -1,8 +1,8 @@
 """Exact reasons and margins of boosted trees, beside LightGBM's own, and the wording of reasons: users a second.
 
-    python benchmarks/reasons.py [--rows 20000] [--trees 300] [--leaves 31] [--columns 80] [--depth -1] [--threads 2]
+    python benchmarks/reasons.py [--rows 20000] [--trees 300] [--leaves 31] [--columns 80] [--depth -1]
 
-Both sides of each ratio are measured in this one run, on the same rows, with the same number of threads.
+Both sides of each ratio are measured in this one run, on the same rows, with all cores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 
 import lightgbm as lgb
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +25,6 @@ from ebbtide.models.tree_ensemble import TreeEnsemble
 
 def main() -> None:
     asked = arguments()
-    numba.set_num_threads(min(asked.threads, numba.config.NUMBA_NUM_THREADS))
     rng = np.random.default_rng(0)
     X, y = make_data(rng, asked.rows, asked.columns)
     booster = lgb.train(
@@ -34,16 +32,14 @@ def main() -> None:
             "objective": "binary",
             "num_leaves": asked.leaves,
             "max_depth": asked.depth,
-            "num_threads": asked.threads,
+            "num_threads": os.cpu_count(),
             "verbosity": -1,
         },
         lgb.Dataset(X, y),
         asked.trees,
     )
     trees = TreeEnsemble.from_text([booster.model_to_string()])
-    print(
-        f"{asked.trees} trees, {asked.leaves} leaves, {asked.columns} columns, {asked.threads} threads, {os.cpu_count()} cores"
-    )
+    print(f"{asked.trees} trees, {asked.leaves} leaves, {asked.columns} columns, {os.cpu_count()} cores")
     few = X[: max(1, asked.rows // 40)]
     compare("margin", lambda: booster.predict(X, raw_score=True), len(X), lambda: trees.margin(X), len(X))
     compare(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ebbtide.core.errors import InputError
-from ebbtide.models.tree_ensemble import ROWS_PER_THREAD, TreeEnsemble
+from ebbtide.models.tree_ensemble import MARGIN_ROWS, TreeEnsemble
 
 TINY = float(np.float32(1e-35))
 MISSING = {
@@ -126,7 +126,7 @@ def trees() -> TreeEnsemble:
 
 def test_a_row_is_judged_by_itself(trees: TreeEnsemble) -> None:
     """Bit for bit: its neighbours, its place in a block, and the number of threads change nothing."""
-    X = make_matrix(np.random.default_rng(2), 2 * ROWS_PER_THREAD + 77, 6)
+    X = make_matrix(np.random.default_rng(2), 2 * MARGIN_ROWS + 77, 6)
     margin, contributions = trees.margin(X), trees.contributions(X)
     for rows in ([0], [5, 3, 5], list(range(60, 140)), [len(X) - 1]):
         np.testing.assert_array_equal(trees.margin(X[rows]), margin[rows])

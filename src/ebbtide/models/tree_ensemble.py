@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from ebbtide.core.errors import InputError
@@ -16,8 +16,8 @@ from ebbtide.models.tree_margin import add_margins
 from ebbtide.models.tree_shap import add_contributions
 from ebbtide.models.tree_text import read_trees
 
-ROWS_PER_THREAD = 2048
-"""Below twice so many rows no thread is started: starting one would cost more than it saves."""
+MARGIN_ROWS, REASON_ROWS = 4096, 128
+"""Least rows a thread is started for: fewer cost less than the start."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TreeEnsemble:
 
     def margin(self, X: Matrix) -> Vector:
         """Raw score of each row, (N,): what `Booster.predict(raw_score=True)` gives. X (N, F), NaN = unknown."""
-        return self._run(add_margins, X, np.zeros(len(X)))
+        return self._run(add_margins, X, np.zeros(len(X)), MARGIN_ROWS)
 
     def contributions(self, X: Matrix) -> Vector:
         """Exact TreeSHAP values, (N, F + 1), last column the base value: `Booster.predict(pred_contrib=True)`.
@@ -59,9 +59,9 @@ class TreeEnsemble:
         """
         out = np.zeros((len(X), self.feature_count + 1))
         out[:, -1] = self.base
-        return self._run(add_contributions, X, out)
+        return self._run(add_contributions, X, out, REASON_ROWS)
 
-    def _run(self, loop: Callable[[Matrix, Vector, Forest], None], X: Matrix, out: Vector) -> Vector:
+    def _run(self, loop: Callable[[Matrix, Vector, Forest], None], X: Matrix, out: Vector, least: int) -> Vector:
         if X.ndim != 2 or X.shape[1] != self.feature_count:
             raise InputError(
                 "the tree model expects {wanted} columns, the matrix has shape {shape}",
@@ -70,7 +70,7 @@ class TreeEnsemble:
                 shape=X.shape,
             )
         rows = np.ascontiguousarray(X, np.float32)
-        parts = min(numba.get_num_threads(), len(rows) // ROWS_PER_THREAD)
+        parts = min(os.cpu_count() or 1, len(rows) // least)
         if parts < 2:
             loop(rows, out, self.forest)
             return out
