@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from ebbtide import Workspace
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
+
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "howto" / "use-from-python.md"
 
 
 def orders_of(shop: Path) -> pl.DataFrame:
@@ -80,3 +83,18 @@ def test_a_page_shows_itself_in_a_notebook_without_touching_it(shop: Path) -> No
 def test_calling_models_lists_them(shop: Path) -> None:
     models = Workspace(shop).models
     assert [b.current for b in models().bundles] == [False, True]
+
+
+def test_the_how_to_page_runs_from_top_to_bottom(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(shop, tmp_path / "my-shop")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, HOW_TO.name, "exec"), names)
+    shown = capsys.readouterr().out
+    assert "'high':" in shown
+    assert "accepted=1" in shown
+    assert "不是时刻" in shown
+    assert (tmp_path / "my-shop" / "report.html").is_file()
