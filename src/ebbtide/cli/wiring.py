@@ -13,6 +13,7 @@ from ebbtide.cli.flags import Flags
 from ebbtide.cli.screen import ProgressBars, Screen, write_json
 from ebbtide.core.errors import EbbtideError
 from ebbtide.core.language import Language
+from ebbtide.core.progress import Progress
 from ebbtide.workspace import Workspace
 
 
@@ -32,6 +33,7 @@ class Edge:
     flags: Flags
     workspace: Workspace
     language: Language
+    progress: Progress
 
     def show(self, answer: A, draw: Callable[[A, Screen], None]) -> None:
         """Print the answer: as JSON if asked, else as `draw` lays it out."""
@@ -47,7 +49,7 @@ def edge_of(ctx: typer.Context) -> Iterator[Edge]:
     flags: Flags = ctx.obj
     language = spoken_language(flags)
     with ProgressBars(language) as bars:
-        yield Edge(flags, Workspace(flags.workspace, language=language, progress=bars), language)
+        yield Edge(flags, Workspace(flags.workspace, language=language, progress=bars), language, bars)
 
 
 def spoken_language(flags: Flags) -> Language:
