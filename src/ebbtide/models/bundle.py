@@ -1,6 +1,6 @@
 """The bundle: a trained, self-describing, versioned model folder.
 
-    manifest.json    what was asked, of which data, with which versions; sha256 of every file
+    manifest.json    what was asked, of which data, with which versions; sha256 of every file, and of itself
     choice.json      candidates' weights, calibration and the closed moments behind it
     reference.json   BG/NBD and gamma-gamma parameters, usual values, band limits
     metrics.json     the honest figures, with intervals
@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
-from ebbtide.core.errors import MissingBundleError
+from ebbtide.core.errors import MissingBundleError, RetryError
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.tables import ItemTable
 from ebbtide.models.bgnbd import BgNbd
@@ -36,6 +37,8 @@ from ebbtide.models.registry import Setting, load_stack
 from ebbtide.models.stack import StackModel
 
 SCHEMA_VERSION = 1
+_WRITING = ".writing-"
+_FORGET_AFTER_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,24 @@ class Bundle:
 
 
 def write_bundle(folder: Path, bundle: Bundle, model_card: str) -> Path:
-    """Write the bundle as `folder/<id>`: built aside, hashed, then moved into place in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    """Write the bundle as `folder/<id>`: built aside, hashed, then moved into place in one step.
+
+    Raises RetryError if the disk is full or the folder closed; then nothing is left of it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _forget_killed_writers(folder)
+        return _write(folder, bundle, model_card)
+    except OSError as fault:
+        raise RetryError(
+            "the bundle could not be written ({reason}): make room or give yourself the rights, then train again",
+            "无法写出模型（{reason}）：请腾出空间或授予写权限后重新训练",
+            reason=fault.strerror or "disk",
+        ) from None
+
+
+def _write(folder: Path, bundle: Bundle, model_card: str) -> Path:
+    aside = Path(tempfile.mkdtemp(prefix=_WRITING, dir=folder))
     try:
         bundle.stack.save(aside / "models")
         bundle.items.save(aside)
@@ -94,7 +112,8 @@ def write_bundle(folder: Path, bundle: Bundle, model_card: str) -> Path:
             "definition": bundle.definition.to_json(),
             "catalogue": bundle.catalogue.to_json(),
         }
-        _write_json(aside / "manifest.json", bundle.manifest | asked | {"files": hashes})
+        manifest = bundle.manifest | asked | {"files": hashes}
+        _write_json(aside / "manifest.json", manifest | {"sha256": _seal(manifest)})
         _sync(aside)
         target = folder / bundle.id
         os.replace(aside, target)
@@ -113,12 +132,7 @@ def load_bundle(folder: Path) -> Bundle:
         if not (folder / name).is_file() or _sha256(folder / name) != digest
     ]
     if damaged:
-        raise MissingBundleError(
-            "the bundle {name} is damaged: {files} differ from the manifest; train again or roll back",
-            "模型 {name} 已损坏：{files} 与清单不一致；请重新训练或回退",
-            name=folder.name,
-            files=", ".join(sorted(damaged)),
-        )
+        raise _damaged(folder, sorted(damaged))
     reference, choice = _read_json(folder / "reference.json"), _read_json(folder / "choice.json")
     return Bundle(
         manifest=manifest,
@@ -141,7 +155,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise MissingBundleError(
             "no trained model: run `ebbtide train` first", "没有训练好的模型：请先运行 `ebbtide train`"
         )
-    manifest = _read_json(folder / "manifest.json")
+    try:
+        manifest = _read_json(folder / "manifest.json")
+    except ValueError:
+        raise _damaged(folder, ["manifest.json"]) from None
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise MissingBundleError(
             "the bundle {name} has schema version {found}, this version reads {expected}; train again",
@@ -150,7 +167,31 @@ def _manifest(folder: Path) -> dict[str, Any]:
             found=manifest.get("schema_version"),
             expected=SCHEMA_VERSION,
         )
+    if manifest.pop("sha256", None) != _seal(manifest):
+        raise _damaged(folder, ["manifest.json"])
     return manifest
+
+
+def _damaged(folder: Path, files: list[str]) -> MissingBundleError:
+    return MissingBundleError(
+        "the bundle {name} is damaged: {files} differ from what was written; train again or roll back",
+        "模型 {name} 已损坏：{files} 与写入时不一致；请重新训练或回退",
+        name=folder.name,
+        files=", ".join(files),
+    )
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """sha256 of a manifest's content."""
+    return hashlib.sha256(_json(manifest).encode()).hexdigest()
+
+
+def _forget_killed_writers(folder: Path) -> None:
+    """Remove what writers that were killed have left behind, once it is older than any writing can be."""
+    limit = time.time() - _FORGET_AFTER_SECONDS
+    for aside in folder.glob(f"{_WRITING}*"):
+        if aside.stat().st_mtime < limit:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _reference(bundle: Bundle) -> dict[str, Any]:
@@ -166,8 +207,11 @@ def _sha256(file: Path) -> str:
 
 
 def _write_json(file: Path, data: Mapping[str, Any]) -> None:
-    text = json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False)
-    file.write_text(text + "\n", encoding="utf-8")
+    file.write_text(_json(data) + "\n", encoding="utf-8")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False, default=str, allow_nan=False)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

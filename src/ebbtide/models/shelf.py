@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebbtide.core.errors import InputError, MissingBundleError
+from ebbtide.core.errors import InputError, MissingBundleError, RetryError
 from ebbtide.models.bundle import Bundle, load_bundle
 
 
@@ -19,7 +18,7 @@ class Shelf:
 
     def ids(self) -> list[str]:
         """Bundle names, oldest first."""
-        return sorted(p.parent.name for p in self.folder.glob("*/manifest.json"))
+        return sorted(p.parent.name for p in self.folder.glob("[!.]*/manifest.json"))
 
     def history(self) -> list[str]:
         """Promotions, oldest first."""
@@ -40,8 +39,10 @@ class Shelf:
         return load_bundle(self.folder / self._known(name or self.current_id()))
 
     def promote(self, name: str) -> None:
-        """Make a bundle current. Raises InputError if there is none of that name."""
-        self._write([*self.history(), self._known(name)])
+        """Make a bundle current; nothing happens if it is. Raises InputError if there is none of that name."""
+        history = self.history()
+        if self._known(name) not in history[-1:]:
+            self._write([*history, name])
 
     def roll_back(self) -> str:
         """Make the bundle before the current one current again; its name. Raises InputError if there is none."""
@@ -62,8 +63,17 @@ class Shelf:
         return name
 
     def _write(self, history: list[str]) -> None:
-        with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False, encoding="utf-8") as file:
-            file.write("\n".join(history) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, self.folder / "history")
+        aside = self.folder / f".history-{os.getpid()}"
+        try:
+            with aside.open("w", encoding="utf-8") as file:
+                file.write("\n".join(history) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, self.folder / "history")
+        except OSError as fault:
+            aside.unlink(missing_ok=True)
+            raise RetryError(
+                "which bundle is current could not be written ({reason}): it stays as it was; mend this and try again",
+                "无法写入当前模型的记录（{reason}）：保持不变；请排除故障后重试",
+                reason=fault.strerror or "disk",
+            ) from None

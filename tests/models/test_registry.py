@@ -1,0 +1,36 @@
+"""The registry: every model by its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from ebbtide.core.errors import InputError
+from ebbtide.models.registry import AUTO, MODELS, Setting, candidates
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_name_gives_the_one_model_of_that_name(name):
+    assert list(candidates(name)) == [name]
+    assert MODELS[name].make(Setting(30.0)).name == name
+
+
+def test_auto_chooses_from_the_models_with_a_prior():
+    entries = candidates(AUTO)
+    assert list(entries) == ["bgnbd", "logistic", "lightgbm"]
+    assert sum(e.prior for e in entries.values()) == pytest.approx(1.0)
+    assert all(MODELS[n].prior is None for n in set(MODELS) - set(entries))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"), [("lightgmb", "lightgbm"), ("logistics", "logistic"), ("Auto", "auto"), ("bgnb", "bgnbd")]
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(wrong, nearest):
+    with pytest.raises(InputError, match=rf"no model `{wrong}` \(`{nearest}`\?\); the models are auto, recency"):
+        candidates(wrong)
+
+
+def test_a_name_like_no_other_is_answered_with_all_names():
+    with pytest.raises(InputError) as fault:
+        candidates("zzz")
+    assert fault.value.text.en == f"no model `zzz`; the models are {', '.join([AUTO, *MODELS])}"
+    assert "没有模型 `zzz`" in fault.value.text.zh
