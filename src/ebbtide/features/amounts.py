@@ -7,7 +7,18 @@ from typing import cast
 
 from ebbtide.core.language import Text
 from ebbtide.features.feature import Feature, SelectedFeature, Unit, Windowed, check_choice
-from ebbtide.features.primitives import BASKET_STATS, COLUMNS, DERIVED, Basket, Cell, Expression, Latest, Op
+from ebbtide.features.primitives import (
+    BASKET_STATS,
+    COLUMNS,
+    ITEM_COLUMNS,
+    PRICE_CHANGE,
+    Basket,
+    Cell,
+    Expression,
+    Latest,
+    Op,
+    Trace,
+)
 from ebbtide.features.selectors import parse_selector
 from ebbtide.features.words import COLUMN_WORDS, ColumnWords
 
@@ -24,7 +35,7 @@ class _Amount(Feature):
         parse_selector(self.of)
 
     def _columns(self) -> tuple[str, ...]:
-        return (*COLUMNS, *DERIVED)
+        return (*COLUMNS, *ITEM_COLUMNS, PRICE_CHANGE)
 
     @property
     def words(self) -> ColumnWords:
@@ -49,6 +60,12 @@ class _Amount(Feature):
     def requires(self) -> frozenset[str]:
         return parse_selector(self.of).requires | self.words.requires
 
+    def total(self, days: float | None, *, known: bool = False) -> Cell | Trace:
+        """The sum in a window, or the number of known values."""
+        if self.column == PRICE_CHANGE:
+            return Trace(self.of, PRICE_CHANGE, days, known)
+        return Cell(self.of, days, weight=f"known:{self.column}" if known else self.column)
+
     def _word(self, en: str, zh: str) -> Text:
         return Text(en, zh).format(column=self.words.noun, noun=parse_selector(self.of).noun(self.outcome))
 
@@ -72,7 +89,7 @@ class Sum(_Amount, Windowed):
         return self._word("total {column} of {noun}", "{noun}的{column}总和")
 
     def expression(self) -> Expression:
-        return Expression(Op.VALUE, (Cell(self.of, self.days, weight=self.column),))
+        return Expression(Op.VALUE, (self.total(self.days),))
 
 
 @dataclass(frozen=True)
@@ -94,8 +111,7 @@ class Mean(_Amount, Windowed):
         return "number" if self.words.unit == "count" else super().unit
 
     def expression(self) -> Expression:
-        known = Cell(self.of, self.days, weight=f"known:{self.column}")
-        return Expression(Op.RATIO, (Cell(self.of, self.days, weight=self.column), known))
+        return Expression(Op.RATIO, (self.total(self.days), self.total(self.days, known=True)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +134,7 @@ class PerOrder(_Amount, Windowed):
 
     def expression(self) -> Expression:
         count = Cell(self.of, self.days, unique="order")
-        return Expression(Op.RATIO, (Cell(self.of, self.days, weight=self.column), count))
+        return Expression(Op.RATIO, (self.total(self.days), count))
 
 
 @dataclass(frozen=True)

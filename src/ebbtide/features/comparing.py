@@ -8,7 +8,7 @@ from typing import Self
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
 from ebbtide.features.feature import Feature, Unit, Windowed
-from ebbtide.features.primitives import Cell, Expression, Op, Primitive
+from ebbtide.features.primitives import Cell, Expression, Op, Primitive, Trace
 from ebbtide.features.words import window_slug, window_words
 
 
@@ -145,7 +145,7 @@ class Ratio(Windowed):
 
 def _is_total(feature: Windowed) -> bool:
     expression = feature.expression()
-    return expression.op == Op.VALUE and isinstance(expression.parts[0], Cell)
+    return expression.op == Op.VALUE and isinstance(expression.parts[0], Cell | Trace)
 
 
 def _one(feature: Windowed) -> Primitive:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ebbtide.core.language import Text
 from ebbtide.features.feature import SelectedFeature, Unit, Windowed, check_choice
-from ebbtide.features.primitives import KEYS, Cell, Expression, Op, Span
+from ebbtide.features.primitives import KEYS, Cell, Expression, Op, Span, Trace
 from ebbtide.features.selectors import Selector, parse_selector
 from ebbtide.features.words import KEY_WORDS, window_slug
 
@@ -126,8 +126,8 @@ class Novelty(KeyedFeature, Windowed):
         return "share"
 
     def expression(self) -> Expression:
-        first = Cell(self.of, self.days, unique=self.column, first=True)
-        return Expression(Op.RATIO, (first, Cell(self.of, self.days, unique=self.column)))
+        met = Cell(self.of, self.days, unique=self.column)
+        return Expression(Op.RATIO, (Trace(self.of, self.column, self.days), met))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from enum import IntEnum
 
 COLUMNS: tuple[str, ...] = ("value", "quantity", "unit_price", "discount", "rating", "days_late")
 """Numeric columns of an event that features may use."""
-DERIVED: tuple[str, ...] = ("price_change", "price_level", "popularity", "popularity_change")
-"""Numbers of an event that depend on what was known at as_of, see `kernels/derived.py`."""
+ITEM_COLUMNS: tuple[str, ...] = ("price_level", "popularity", "popularity_change")
+"""Numbers of an event that an item table tells, as of the moment, see `kernels/items.py`."""
+PRICE_CHANGE = "price_change"
+"""Log of the unit price over that of the user's previous event with the same item (`Trace`)."""
 KEYS: tuple[str, ...] = (
     "order_id",
     "session_id",
@@ -62,22 +64,32 @@ CLOCK_STATS: tuple[str, ...] = ("month_sin", "month_cos", "weekday", "days_to_ye
 
 @dataclass(frozen=True)
 class Cell:
-    """A total over the known events of a selector in `(as_of - days, as_of]`; `days=None`: in all history.
+    """A sum over the known events of a selector in `(as_of - days, as_of]`; `days=None`: in all history.
 
-    `weight`: "" adds 1, a name of `COLUMNS` or `DERIVED` adds its value (unknown adds nothing), "known:" + name counts
-    the known values. Without a weight, `unique` thins the events out: "day" at most one a UTC day, "order" order lines
-    once an order, "block:N" at most one in each N days before as_of, a name of `KEYS` once a value; the one that
-    counts is the latest, or with `first` the earliest of all history. `by` keeps the events that are followed by an
-    event of that selector, later by more than nothing and at most `within_days`.
+    `weight`: "" adds 1, a name of `COLUMNS` or `ITEM_COLUMNS` adds its value (unknown adds nothing), "known:" + name
+    counts the known values. Without a weight, `unique` thins the events out: "day" at most one a UTC day, "order" order
+    lines once an order, "block:N" at most one in each N days before as_of, a name of `KEYS` once a value; the latest
+    one counts. `by` keeps the events that are followed by an event of that selector, later by more than nothing and at
+    most `within_days`.
     """
 
     of: str
     days: float | None = None
     weight: str = ""
     unique: str = ""
-    first: bool = False
     by: str = ""
     within_days: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What happens for the first time or changes: `what` is a name of `KEYS`, for the number of values that the user
+    met in the window and never before, or `PRICE_CHANGE`, for the sum of the changes in it (`known`: their number)."""
+
+    of: str
+    what: str
+    days: float | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +157,7 @@ class Clock:
     stat: str
 
 
-Primitive = Cell | Span | Rhythm | Decay | Tally | Latest | Basket | Visit | Clock
+Primitive = Cell | Trace | Span | Rhythm | Decay | Tally | Latest | Basket | Visit | Clock
 
 
 class Op(IntEnum):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ebbtide.core.ids import hash_texts
 from ebbtide.features.columns import ItemHistory
-from ebbtide.features.kernels.derived import WEEK_US
+from ebbtide.features.kernels.items import WEEK_US
 
 _FORMAT = 1
 _SCHEMA = {

@@ -1,4 +1,7 @@
-"""Active days, the gaps between them, and statistics of the gaps and of the present silence against them."""
+"""Spans and rhythms: first and last times, active days, the gaps between them, and the present silence against them.
+
+All of it is carried forward from moment to moment.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,21 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US
-from ebbtide.features.columns import Columns
+from ebbtide.features.columns import Batch, Columns
+from ebbtide.features.plan import Plan
+from ebbtide.features.primitives import RHYTHM_STATS
+
+NEVER = np.iinfo(np.int64).min
+_STATS = len(RHYTHM_STATS)
 
 
 class Rhythms(NamedTuple):
-    """One entry a rhythm: days, the number of active days; first_day, last_day; seen_at, the time of the last event;
-    gap_sum, gap_squares, irregular, sums over gaps; newest (rhythms, 3) the latest gaps; ordered (rhythms, ...) all
-    gaps, ascending."""
+    """first_at, last_at (spans,) times or NEVER. Then one entry a rhythm: days, the number of active days; first_day,
+    last_day; seen_at, the time of the last event; gap_sum, gap_squares, irregular, sums over gaps; newest (rhythms, 3)
+    the latest gaps; ordered (rhythms, ...) all gaps, ascending."""
 
+    first_at: NDArray[np.int64]
+    last_at: NDArray[np.int64]
     days: NDArray[np.int64]
     first_day: NDArray[np.int64]
     last_day: NDArray[np.int64]
@@ -29,9 +39,12 @@ class Rhythms(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_rhythms(count: int, columns: Columns) -> Rhythms:
+def make_rhythms(plan: Plan, columns: Columns) -> Rhythms:
     """Scratch for one thread."""
+    spans, count = plan.rhythms.span_count, plan.rhythms.rhythm_count
     return Rhythms(
+        np.empty(spans, np.int64),
+        np.empty(spans, np.int64),
         np.zeros(count, np.int64),
         np.empty(count, np.int64),
         np.empty(count, np.int64),
@@ -45,7 +58,51 @@ def make_rhythms(count: int, columns: Columns) -> Rhythms:
 
 
 @njit(cache=True, nogil=True)
-def begin_day(slot: int, day: int, rhythms: Rhythms) -> None:
+def fill_rhythms(batch: Batch, columns: Columns, plan: Plan, rhythms: Rhythms, place: NDArray[np.float64]) -> None:
+    """Fill the spans, rhythms and quantiles of each row of `place` (rows, size)."""
+    time, known, key, class_of_key, places = (
+        columns.time, columns.known, columns.key, plan.class_of_key, plan.places,
+    )  # fmt: skip
+    span_start, span_slot = plan.rhythms.spans.start, plan.rhythms.spans.slot
+    rhythm_start, rhythm_slot = plan.rhythms.rhythms.start, plan.rhythms.rhythms.slot
+    quantile_slot, quantiles, ordered = plan.rhythms.quantile_slot, plan.rhythms.quantile, rhythms.ordered
+    first_at, last_at, days, last_day, seen_at = (
+        rhythms.first_at, rhythms.last_at, rhythms.days, rhythms.last_day, rhythms.seen_at,
+    )  # fmt: skip
+    for i in range(len(batch.end)):
+        as_of, delayed, out = batch.as_of[i], batch.delayed[i], place[i]
+        if batch.fresh[i]:
+            first_at[:] = NEVER
+            last_at[:] = NEVER
+            days[:] = 0
+        for e in range(batch.resume[i], batch.end[i]):
+            if delayed and known[e] > as_of:
+                continue
+            c, t = class_of_key[key[e]], time[e]
+            for p in range(span_start[c], span_start[c + 1]):
+                slot = span_slot[p]
+                if first_at[slot] == NEVER:
+                    first_at[slot] = t
+                last_at[slot] = t
+            for p in range(rhythm_start[c], rhythm_start[c + 1]):
+                slot, day = rhythm_slot[p], t // DAY_US
+                seen_at[slot] = t
+                if days[slot] == 0 or day != last_day[slot]:
+                    _begin_day(slot, day, rhythms)
+        for s in range(len(first_at)):
+            never = last_at[s] == NEVER
+            out[places.spans + 2 * s] = np.nan if never else (as_of - last_at[s]) / DAY_US
+            out[places.spans + 2 * s + 1] = np.nan if never else (as_of - first_at[s]) / DAY_US
+        for s in range(len(days)):
+            at = places.rhythms + s * _STATS
+            _read(s, as_of, rhythms, out[at : at + _STATS])
+        for q in range(len(quantiles)):
+            s = quantile_slot[q]
+            out[places.quantiles + q] = _quantile(ordered[s], days[s] - 1, quantiles[q])
+
+
+@njit(cache=True, nogil=True)
+def _begin_day(slot: int, day: int, rhythms: Rhythms) -> None:
     """Note a new active day: the first one starts the rhythm, each later one makes a gap."""
     count = rhythms.days[slot]
     if count == 0:
@@ -70,7 +127,7 @@ def begin_day(slot: int, day: int, rhythms: Rhythms) -> None:
 
 
 @njit(cache=True, nogil=True)
-def read_rhythm(slot: int, as_of: int, rhythms: Rhythms, out: NDArray[np.float64]) -> None:
+def _read(slot: int, as_of: int, rhythms: Rhythms, out: NDArray[np.float64]) -> None:
     """Fill `out` in the order of RHYTHM_STATS; NaN where undefined. A gap is at least one day.
 
     `regularity` is 1 - 12 V, V the mean of (g1 / (g1 + g2) - 1/2)^2 over successive gaps: V is 0 for a clock and 1/12
@@ -96,7 +153,7 @@ def read_rhythm(slot: int, as_of: int, rhythms: Rhythms, out: NDArray[np.float64
     out[7] = ordered[n - 1]
     out[8] = newest[0] / mean
     out[9] = recent / min(n, 3) / mean
-    out[10] = silence / quantile(ordered, n, 0.5)
+    out[10] = silence / _quantile(ordered, n, 0.5)
     out[11] = silence / ordered[n - 1]
     out[13] = (n - _shorter(ordered, n, silence)) / n
     if n >= 2:
@@ -121,7 +178,7 @@ def _shorter(ordered: NDArray[np.int32], n: int, silence: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def quantile(ordered: NDArray[np.int32], n: int, q: float) -> float:
+def _quantile(ordered: NDArray[np.int32], n: int, q: float) -> float:
     """Linear interpolation between the neighbours, as NumPy's default; NaN for n = 0."""
     if n <= 0:
         return np.nan

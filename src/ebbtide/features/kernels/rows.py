@@ -17,7 +17,11 @@ from ebbtide.features.columns import Batch, Columns, ItemHistory
 from ebbtide.features.kernels.baskets import fill_baskets, make_baskets
 from ebbtide.features.kernels.cells import fill_cells, make_cell_scratch
 from ebbtide.features.kernels.clock import read_clock
-from ebbtide.features.kernels.history import fill_history, make_history
+from ebbtide.features.kernels.decays import fill_decays, make_decays
+from ebbtide.features.kernels.rhythm import fill_rhythms, make_rhythms
+from ebbtide.features.kernels.tallies import fill_tallies, make_tallies
+from ebbtide.features.kernels.totals import fill_totals, make_totals
+from ebbtide.features.kernels.traces import fill_traces, make_traces
 from ebbtide.features.kernels.visits import fill_visits, make_visits
 from ebbtide.features.plan import Plan
 
@@ -30,36 +34,38 @@ Fill = Callable[
 
 @njit(cache=True, nogil=True)
 def _express(rows: NDArray[np.int64], plan: Plan, place: NDArray[np.float64], out: NDArray[np.float32]) -> None:
-    """Apply each feature's operation, see `primitives.Op`."""
-    ops, scales, parts = plan.op, plan.scale, plan.part
+    """Apply each feature's operation, operation by operation: see `primitives.Op`."""
+    feature, start, scale, part = plan.feature, plan.op_start, plan.scale, plan.part
+    nan = np.float32(np.nan)
     for i in range(len(rows)):
         p, o = place[i], out[rows[i]]
-        for f in range(len(ops)):
-            op, scale = ops[f], scales[f]
-            a, b = p[parts[f, 0]], p[parts[f, 1]]
-            if op == 0:
-                o[f] = a * scale
-            elif op == 1:
-                o[f] = a / b * scale if b > 0 else np.nan
-            elif op == 2:
-                o[f] = a - b
-            elif op == 3:
-                size = abs(a) + abs(b - a)
-                o[f] = (a - (b - a)) / size if size > 0 else np.nan
-            elif op == 6:
-                o[f] = a / (a + b) if a + b > 0 else np.nan
-            elif op == 8:
-                o[f] = a / (np.floor(b / scale) + 1.0)
+        for f in range(start[0], start[1]):
+            o[feature[f]] = p[part[f, 0]] * scale[f]
+        for f in range(start[1], start[2]):
+            a, b = p[part[f, 0]], p[part[f, 1]]
+            o[feature[f]] = a / b * scale[f] if b > 0 else nan
+        for f in range(start[2], start[3]):
+            o[feature[f]] = p[part[f, 0]] - p[part[f, 1]]
+        for f in range(start[3], start[4]):
+            new, old = p[part[f, 0]], p[part[f, 1]] - p[part[f, 0]]
+            size = abs(new) + abs(old)
+            o[feature[f]] = (new - old) / size if size > 0 else nan
+        for f in range(start[4], start[6]):
+            a, b, c, d = p[part[f, 0]], p[part[f, 1]], p[part[f, 2]], p[part[f, 3]]
+            if not (b > 0 and d > 0):
+                o[feature[f]] = nan
+            elif f < start[5]:
+                o[feature[f]] = a / b - c / d
             else:
-                c, d = p[parts[f, 2]], p[parts[f, 3]]
-                if op == 7:
-                    o[f] = a / (a + b) - c / (c + d) if a + b > 0 and c + d > 0 else np.nan
-                elif not (b > 0 and d > 0):
-                    o[f] = np.nan
-                elif op == 4:
-                    o[f] = a / b - c / d
-                else:
-                    o[f] = (a / b) / (c / d) if c > 0 else np.nan
+                o[feature[f]] = (a / b) / (c / d) if c > 0 else nan
+        for f in range(start[6], start[7]):
+            a, b = p[part[f, 0]], p[part[f, 1]]
+            o[feature[f]] = a / (a + b) if a + b > 0 else nan
+        for f in range(start[7], start[8]):
+            a, b, c, d = p[part[f, 0]], p[part[f, 1]], p[part[f, 2]], p[part[f, 3]]
+            o[feature[f]] = a / (a + b) - c / (c + d) if a + b > 0 and c + d > 0 else nan
+        for f in range(start[8], start[9]):
+            o[feature[f]] = p[part[f, 0]] / (np.floor(p[part[f, 1]] / scale[f]) + 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -110,17 +116,29 @@ def _compile(version: str) -> Fill:
         plan: Plan,
         out: NDArray[np.float32],
     ) -> int:
-        places, windows_us = plan.places, plan.history.visit_windows_us
+        places, windows_us = plan.places, plan.visit_windows_us
         place = np.zeros((min(BATCH_ROWS, len(rows)), places.size), np.float64)
-        scratch, history = make_cell_scratch(plan, columns), make_history(plan, columns)
+        cells, totals, rhythms = (
+            make_cell_scratch(plan, columns),
+            make_totals(plan, columns),
+            make_rhythms(plan, columns),
+        )
+        decays, traces, tallies = make_decays(plan, columns), make_traces(plan, columns), make_tallies(plan, columns)
         baskets, visits = make_baskets(columns), make_visits(len(windows_us) > 0, columns)
         journey = np.full(3, -1, np.int64)
         for first in range(0, len(rows), BATCH_ROWS):
             part = rows[first : first + BATCH_ROWS]
             batch = _take(part, at_user, at_us, columns, journey)
-            fill_cells(batch, columns, items, plan, scratch, place)
-            fill_history(batch, columns, plan, history, place)
-            if plan.history.baskets:
+            fill_cells(batch, columns, items, plan, cells, place)
+            fill_totals(batch, columns, plan, totals, place)
+            fill_rhythms(batch, columns, plan, rhythms, place)
+            if places.traces > places.decays:
+                fill_decays(batch, columns, plan, decays, place)
+            if places.tallies > places.traces:
+                fill_traces(batch, columns, plan, traces, place)
+            if places.baskets > places.tallies:
+                fill_tallies(batch, columns, plan, tallies, place)
+            if plan.baskets:
                 fill_baskets(batch, columns, places.baskets, baskets, place)
             if len(windows_us) > 0:
                 fill_visits(batch, columns, windows_us, places.visits, visits, place)
@@ -136,7 +154,10 @@ def _compile(version: str) -> Fill:
 def _version() -> str:
     """A fingerprint of the sources that are compiled into one function."""
     here = Path(__file__).parent
-    sources = [*here.glob("*.py"), *(here.parent / name for name in ("plan.py", "primitives.py", "columns.py"))]
+    sources = [
+        *here.glob("*.py"),
+        *(here.parent / name for name in ("plan.py", "slots.py", "primitives.py", "columns.py")),
+    ]
     digest = hashlib.sha256()
     for source in sorted(sources):
         digest.update(source.read_bytes())
