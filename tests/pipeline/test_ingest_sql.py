@@ -138,7 +138,7 @@ def test_a_database_file_that_is_not_there(make_shop):
 
 def test_a_url_that_is_none(make_shop):
     shop = make_shop(COLUMNS, url="nonsense", query="select 1")
-    with pytest.raises(SourceError, match="the url is not one of postgresql://"):
+    with pytest.raises(SourceError, match=r"the url is not one of postgresql://"):
         shop.ingest()
 
 

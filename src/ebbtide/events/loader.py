@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -35,11 +35,15 @@ from ebbtide.events.raw import RawTable
 from ebbtide.events.schema import TABLE_COLUMNS
 from ebbtide.events.source import Source
 from ebbtide.events.staging import Staging
+from ebbtide.events.surroundings import surroundings_error
 from ebbtide.events.tables import append_rows
 from ebbtide.events.times import DayOrder
-from ebbtide.events.surroundings import surroundings_error
 from ebbtide.events.transform import FileOutcome, ReadFailedError, transform_file
 from ebbtide.events.validate import Reason
+
+
+AT_ONCE = 2
+"""Buckets that are worked on at the same time: memory is bounded by that many of the largest ones."""
 
 
 @dataclass
@@ -64,6 +68,18 @@ class LoadedFile:
         if not counts.balanced:
             raise DefectError("rows do not add up: {counts}", "行数不符：{counts}", counts=counts)
         return Entry(source, mapping, counts, dict(self.outcome.reasons), sorted(self.outcome.currencies))
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A bucket that is done: the file number of each new and repeated row, the conflicting rows, the entries that
+    were corrected, the data file."""
+
+    new: pl.Series
+    repeated: pl.Series
+    conflicting: pl.DataFrame
+    corrected: pl.Series | None
+    file: DataFile | None
 
 
 @dataclass
@@ -217,19 +233,31 @@ class Loader:
     def _finish_events(self, source: Source, files: list[LoadedFile], staging: Staging, run: str) -> None:
         written: list[DataFile] = []
         corrected: list[pl.Series] = []
-        for bucket in staging.buckets():
-            found = find_arrivals(self.connection, self.lake, bucket, staging.read_bucket(bucket), source.name)
-            _count(files, found.new["file"], found.repeated["file"])
-            _refuse_conflicts(files, found.conflicting, self.scratch / run)
-            if QUARANTINE_ID in found.new.columns:
-                corrected.append(found.new[QUARANTINE_ID].drop_nulls())
-            if found.new.height:
-                written.append(write_data_file(self.lake.events_folder, bucket, run, found.new))
+        for done in self._buckets(source, staging, run):
+            _count(files, done.new, done.repeated)
+            _refuse_conflicts(files, done.conflicting, self.scratch / run)
+            corrected += [done.corrected] if done.corrected is not None else []
+            written += [done.file] if done.file is not None else []
         keys = [f.key for f in files if not self.lake.has_transaction(f.key)]
         self._quarantine(source, files, corrected, "events")
         if written or keys:
             notes = {"source": source.name, "files": [f.given.file.name for f in files]}
             self.lake.append(written, transactions=keys, notes=notes)
+
+    def _buckets(self, source: Source, staging: Staging, run: str) -> Iterator[_Bucket]:
+        """Part and write the buckets, AT_ONCE at a time."""
+
+        def work(bucket: int) -> _Bucket:
+            rows = staging.read_bucket(bucket)
+            with self.connection.cursor() as cursor:
+                found = find_arrivals(cursor, self.lake, bucket, rows, source.name)
+            new = found.new
+            file = write_data_file(self.lake.events_folder, bucket, run, new) if new.height else None
+            corrected = new[QUARANTINE_ID].drop_nulls() if QUARANTINE_ID in new.columns else None
+            return _Bucket(new["file"], found.repeated["file"], found.conflicting, corrected, file)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            yield from pool.map(work, staging.buckets())
 
     def _finish_table(self, source: Source, files: list[LoadedFile], rows: list[pl.DataFrame]) -> None:
         whole = (
@@ -291,9 +319,9 @@ def _with_numbers(part: Path, raw: RawTable) -> Path:
 
 
 def _count(files: list[LoadedFile], new: pl.Series, repeated: pl.Series) -> None:
-    for number, count in Counter(new.to_list()).items():
+    for number, count in new.value_counts().iter_rows():
         files[number].accepted += count
-    for number, count in Counter(repeated.to_list()).items():
+    for number, count in repeated.value_counts().iter_rows():
         files[number].duplicates += count
 
 

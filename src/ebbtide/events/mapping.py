@@ -15,10 +15,10 @@ from ebbtide.core.windows import parse_duration
 from ebbtide.events.binding import WHERE, Bound, bound_names, kind_of, view_name
 from ebbtide.events.expressions import quoted
 from ebbtide.events.open_raw import QUARANTINE_ID
-from ebbtide.events.raw import RawTable, is_number, number_sql
+from ebbtide.events.raw import RawTable, is_number, number_sql, trimmed_sql
 from ebbtide.events.schema import EVENT_TYPES, TABLE_COLUMNS
 from ebbtide.events.source import Source
-from ebbtide.events.times import DayOrder, microseconds_sql
+from ebbtide.events.times import UTC_NAMES, DayOrder, microseconds_sql
 from ebbtide.events.validate import latest_us, reason_sql
 
 _LISTED_TYPES = ", ".join(f"'{t}'" for t in EVENT_TYPES)
@@ -47,7 +47,7 @@ def mapped_query(
     for name, kind in kinds.items():
         second.append(f"try({bound[name].sql}) as {_name('e', name)}")
         second.append(f"{_present(bound[name], kind)} as {_name('f', name)}")
-        third += _canonical(name, kind, bound[name], source, orders.get(name, ""))
+        third += _canonical(name, kind, bound[name], source, shop, orders.get(name, ""))
     checked = {n: "text" if k == "type" else k for n, k in kinds.items()}
     reason = reason_sql(
         source.table, checked, currency=shop.currency, latest=latest_us(now), broken="broken" in carried
@@ -112,11 +112,13 @@ def _kept(where: Bound | None) -> str:
     return f"coalesce(try(({where.sql})::boolean), {' or '.join(where.failed_sql()) or 'false'}, false)"
 
 
-def _canonical(name: str, kind: str, b: Bound, source: Source, order: DayOrder) -> list[str]:
+def _canonical(name: str, kind: str, b: Bound, source: Source, shop: ShopConfig, order: DayOrder) -> list[str]:
     value, present = _name("e", name), _name("f", name)
-    text = f"nullif(trim({value}::varchar, ' \t\r\n'), '')"
+    as_text = value if b.type == "VARCHAR" else f"({value}::varchar)"
+    text = trimmed_sql(as_text) if b.type in ("VARCHAR", "JSON") else as_text
     if kind == "time":
-        sql = microseconds_sql(value, b.type, time_format=source.config.time_format, order=order)
+        plain_utc = shop.timezone in UTC_NAMES
+        sql = microseconds_sql(value, b.type, time_format=source.config.time_format, order=order, utc=plain_utc)
     elif kind == "number":
         as_number = number_sql(text, source.config.decimal) if b.type == "VARCHAR" else f"try_cast({value} as double)"
         sql = f"nullif({as_number}, 'nan'::double)"

@@ -30,7 +30,8 @@ class Staging:
             return
         buckets = pl.Series("bucket", buckets_of(rows["user_id"], self._bucket_count))
         counts = np.bincount(buckets.to_numpy(), minlength=self._bucket_count)
-        sorted_rows = rows.select(pl.all().gather(buckets.arg_sort())) if self._bucket_count > 1 else rows
+        order = pl.Series(np.argsort(buckets.to_numpy().astype(np.uint16), kind="stable"))
+        sorted_rows = rows.select(pl.all().gather(order)) if self._bucket_count > 1 else rows
         file = self._folder / f"{len(self._chunks):06d}.arrow"
         _write_batches(file, sorted_rows.to_arrow(compat_level=pl.CompatLevel.oldest()), counts)
         self._chunks.append((file, counts))
@@ -56,16 +57,15 @@ class Staging:
         for file, counts in self._chunks:
             if counts[bucket]:
                 position = int(np.count_nonzero(counts[:bucket]))
-                with pa.OSFile(str(file)) as handle:
+                with pa.memory_map(str(file)) as handle:
                     frames.append(pl.DataFrame(pa.ipc.open_file(handle).get_batch(position)))
         return pl.concat(frames, how="diagonal")
 
 
 def _write_batches(file: Path, table: pa.Table, counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
     whole = table.combine_chunks().to_batches()[0]
     start = 0
-    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         for count in counts:
             if count:
                 writer.write_batch(whole.slice(start, int(count)))

@@ -28,17 +28,21 @@ _CLEAR_FORMATS = (
 )  # fmt: skip
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 _OFFSET_FORMATS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%Y/%m/%d %H:%M:%S %z")
+UTC_NAMES = frozenset(["UTC", "Etc/UTC", "Zulu", "Etc/Zulu"])
 UNCLEAR_PATTERN = r"[0-9]{1,2}[/.-][0-9]{1,2}[/.-]([0-9]{4}|[0-9]{2})(\D.*)?"
 _SHORT_YEAR = r"[0-9]{1,2}[/.-][0-9]{1,2}[/.-][0-9]{2}(\D.*)?"
 _EPOCH = "0|[0-9]{8,19}([.][0-9]+)?"
 
 
-def microseconds_sql(value: str, sql_type: str, *, time_format: str = "", order: DayOrder = "") -> str:
-    """SQL of UTC microseconds (BIGINT, null if unreadable) for SQL `value` of a DuckDB type."""
+def microseconds_sql(
+    value: str, sql_type: str, *, time_format: str = "", order: DayOrder = "", utc: bool = False
+) -> str:
+    """SQL of UTC microseconds (BIGINT, null if unreadable) for SQL `value` of a DuckDB type; `utc` if the session's
+    zone is UTC."""
     if sql_type.startswith("TIMESTAMP WITH TIME ZONE"):
         return f"epoch_us({value})"
     if sql_type == "DATE" or sql_type.startswith("TIMESTAMP"):
-        return f"try(epoch_us({value}::timestamp::timestamptz))"
+        return f"epoch_us({value}::timestamp)" if utc else f"try(epoch_us({value}::timestamp::timestamptz))"
     if sql_type in ("DOUBLE", "FLOAT"):
         return _from_number(f"try_cast({value} as decimal(38, 6))")
     if is_number(sql_type):

@@ -131,7 +131,8 @@ def reason_sql(table: str, kinds: dict[str, str], *, currency: str, latest: int,
     tests += [('"v:unit_price" < 0', Reason.NEGATIVE_PRICE)] if "unit_price" in kinds else []
     if "currency" in kinds and currency:
         tests.append((f"upper(\"v:currency\") <> '{currency.upper()}'", Reason.UNKNOWN_CURRENCY))
-    tests += [(f'length("v:{n}") > {_limit(n)}', Reason.TOO_LONG) for n in (*_of(kinds, "text"), *_of(kinds, "json"))]
+    for n in (*_of(kinds, "text"), *_of(kinds, "json")):
+        tests.append((f'strlen("v:{n}") > {_limit(n)} and length("v:{n}") > {_limit(n)}', Reason.TOO_LONG))
     cases = " ".join(f"when {test} then '{reason.value}'" for test, reason in tests)
     return f"case {cases} end"
 

@@ -278,6 +278,7 @@ def _connect(config: Config, scratch: Path) -> duckdb.DuckDBPyConnection:
         "temp_directory": str(scratch / "spill"),
         "TimeZone": config.shop.timezone,
         "autoinstall_known_extensions": "false",
+        "streaming_buffer_size": "64MB",
     }
     for name, value in settings.items():
         connection.execute(f"set {name}='{value}'").fetchall()
