@@ -55,4 +55,16 @@ def buckets_of(user_ids: pl.Series, bucket_count: int) -> NDArray[np.int32]:
 def sampled_users(user_ids: pl.Series, share: float, *, seed: int) -> NDArray[np.bool_]:
     """Which users belong to a stable random sample of about `share` of all; independent of row order."""
     ceiling = np.uint64(min(int(share * 2.0**64), 2**64 - 1))
-    return np.asarray(hash_texts(user_ids, seed=seed + 1) <= ceiling)
+    return np.asarray(_luck(user_ids, seed) <= ceiling)
+
+
+def share_that_fits(user_ids: pl.Series, most: int, *, seed: int) -> float:
+    """The largest share whose `sampled_users` are at most `most` of these rows; 1.0 if all are."""
+    if len(user_ids) <= most:
+        return 1.0
+    first_left_out = np.partition(_luck(user_ids, seed), most)[most]
+    return float(np.nextafter(float(first_left_out) / 2.0**64, 0.0))
+
+
+def _luck(user_ids: pl.Series, seed: int) -> NDArray[np.uint64]:
+    return hash_texts(user_ids, seed=seed + 1)

@@ -7,7 +7,7 @@ Nothing here looks past `until`: an event counts if it occurred and was ingested
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -18,7 +18,7 @@ import polars as pl
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.churn.labels import labelled_cohorts
 from ebbtide.core.errors import DataError
-from ebbtide.core.ids import hash_texts, sampled_users
+from ebbtide.core.ids import hash_texts, sampled_users, share_that_fits
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import from_us, to_us
@@ -116,14 +116,25 @@ def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress:
 
 def label(
     lake: Shards, definition: ChurnDefinition, moments: Sequence[int], until: datetime, progress: Progress = silent
-) -> pl.DataFrame:
-    """The cohorts of all closed moments: user_id, as_of, churned; labels known at `until`."""
+) -> Iterator[pl.DataFrame]:
+    """The cohorts of all closed moments, bucket by bucket: user_id, as_of, churned; labels known at `until`."""
     at = [from_us(m) for m in moments]
-    parts = [
-        labelled_cohorts(shard, at, definition, known_until=until)
-        for shard in _shards(lake, Text("labelling cohorts", "标注人群"), progress, LABEL_COLUMNS)
-    ]
-    return pl.concat(parts)
+    for shard in _shards(lake, Text("labelling cohorts", "标注人群"), progress, LABEL_COLUMNS):
+        yield labelled_cohorts(shard, at, definition, known_until=until)
+
+
+def sample_cohorts(parts: Iterable[pl.DataFrame], max_rows: int, seed: int) -> tuple[pl.DataFrame, float]:
+    """The rows of a stable sample of users, as many users as `max_rows` rows allow, and the share of users kept.
+
+    Memory: about twice `max_rows` rows, however many there are. The order of the parts does not matter.
+    """
+    kept, share = pl.DataFrame(), 1.0
+    for part in parts:
+        kept = pl.concat([kept, _sampled(part, share, seed)]) if len(kept) else _sampled(part, share, seed)
+        if len(kept) > max_rows:
+            share = share_that_fits(kept["user_id"], max_rows, seed=seed)
+            kept = _sampled(kept, share, seed)
+    return kept, share
 
 
 def collect(
@@ -135,29 +146,26 @@ def collect(
     progress: Progress = silent,
 ) -> Rows:
     """Features of every cohort member at every moment, in the order (as_of, user)."""
-    parts, keys = [], []
+    if not len(cohorts):
+        raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
+    user, at_us = hash_texts(cohorts["user_id"]), cohorts["as_of"].dt.epoch("us").to_numpy()
+    order = np.lexsort((user, at_us))
+    rows = cohorts.select("user_id", "as_of")[order].with_row_index("row")
+    X = np.empty((len(rows), len(catalogue)), np.float32)
     for shard in _shards(lake, Text("computing features", "计算特征"), progress):
         encoded = encode(shard, definition)
         place = pl.DataFrame({"user_id": encoded.user_ids, "place": np.arange(len(encoded), dtype=np.int32)})
-        wanted = cohorts.join(place, on="user_id", how="inner").sort("place", "as_of")
-        if len(wanted):
-            at_us = wanted["as_of"].dt.epoch("us").to_numpy()
-            parts.append(compute(encoded, wanted["place"].to_numpy(), at_us, catalogue, tables=tables))
-            keys.append((hash_texts(wanted["user_id"]), at_us, wanted["churned"].cast(pl.Float64).to_numpy()))
-    if not parts:
-        raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
-    user, at_us, y = (np.concatenate([k[i] for k in keys]) for i in range(3))
-    order = np.lexsort((user, at_us))
-    X = np.concatenate(parts)[order]
+        wanted = rows.join(place, on="user_id", how="inner").sort("place", "as_of")
+        at_user, at = wanted["place"].to_numpy(), wanted["as_of"].dt.epoch("us").to_numpy()
+        X[wanted["row"].to_numpy()] = compute(encoded, at_user, at, catalogue, tables=tables)
+    y = cohorts["churned"].cast(pl.Float64).to_numpy()
     return Rows(X, y[order], at_us[order], user[order], catalogue.names, definition.closing_us)
 
 
-def sample_cohorts(cohorts: pl.DataFrame, max_rows: int, seed: int) -> tuple[pl.DataFrame, float]:
-    """At most about `max_rows` rows, by a stable sample of users; the share of users kept."""
-    share = min(1.0, max_rows / max(len(cohorts), 1))
+def _sampled(cohorts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
     if share == 1.0:
-        return cohorts, share
-    return cohorts.filter(pl.Series(sampled_users(cohorts["user_id"], share, seed=seed))), share
+        return cohorts
+    return cohorts.filter(pl.Series(sampled_users(cohorts["user_id"], share, seed=seed)))
 
 
 def populations(
