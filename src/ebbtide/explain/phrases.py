@@ -141,7 +141,7 @@ def _(column: Lifetime) -> Phrase:
     )
     if column.stat == "repeat_days":
         unit, stated = "more_days", Text("{noun} on {{value}} after the first", "首日之后{{value}}有{noun}")
-    return Phrase(stated.format(noun=noun), _never(selector, outcome), unit, none=once)
+    return Phrase(stated.format(noun=noun), _never(selector, outcome), unit, none=once, is_plain=False)
 
 
 @phrase_of.register

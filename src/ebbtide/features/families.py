@@ -20,5 +20,4 @@ FAMILIES: dict[str, Text] = {
     "channels": Text("channels and devices", "渠道与设备"),
     "tenure": Text("time as a customer", "客户年限"),
     "calendar": Text("time of the year", "时令"),
-    "expected": Text("expected orders", "预期订单"),
 }

@@ -228,8 +228,8 @@ class Gap(SelectedFeature):
 
 
 _LIFE_STATS: dict[str, tuple[Unit, str, Text]] = {
-    "repeat_days": ("count", "activity", Text("days with {noun} after the first such day", "首日之后有{noun}的天数")),
-    "last_age_days": ("days", "tenure", Text("days from the first to the last day with {noun}", "首次到最近一次{noun}相隔的天数")),
+    "repeat_days": ("count", "rhythm", Text("days with {noun} after the first such day", "首日之后有{noun}的天数")),
+    "last_age_days": ("days", "rhythm", Text("days from the first to the last day with {noun}", "首次到最近一次{noun}相隔的天数")),
     "age_days": ("days", "tenure", Text("days since the first day with {noun}", "距首个有{noun}之日的天数")),
 }  # fmt: skip
 

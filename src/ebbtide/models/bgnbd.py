@@ -140,8 +140,6 @@ class ExpectedOrders:
     horizon_days: float
 
     name: ClassVar[str] = "expected_orders"
-    family: ClassVar[str] = "expected"
-    unit: ClassVar[str] = "orders"
 
     def column(self, X: Matrix, names: tuple[str, ...]) -> NDArray[np.float32]:
         """The column, (N,); NaN where one of the three numbers is unknown."""

@@ -20,7 +20,7 @@ class ModelColumn(Feature):
     column: str
     words: Text
     counted: Unit = "number"
-    kind: str = "expected"
+    kind: str = "rhythm"
 
     @property
     def name(self) -> str:
