@@ -21,11 +21,12 @@ app = make_app()
 
 _FOLDER = Path("demo-shop")
 _LOG = Text(
-    "simulated: {rows:,} rows of events of a shop with {users:,} customers; accepted {accepted:,}, duplicates {duplicates:,}",
-    "模拟：一家有 {users:,} 位顾客的店铺的 {rows:,} 行事件；接受 {accepted:,}，重复 {duplicates:,}",
+    "simulated: {rows:,} events of a shop with {users:,} customers; {accepted:,} accepted, {duplicates:,} duplicates",
+    "模拟：一家有 {users:,} 位顾客的店铺的 {rows:,} 个事件；接受 {accepted:,}，重复 {duplicates:,}",
 )
 _LIST = Text("most at risk on {as_of:%Y-%m-%d}:", "{as_of:%Y-%m-%d} 风险最高的顾客：")
-_TRUTH = Text("held against the truth, which only the simulator knows", "与只有模拟器知道的真相对照")
+_BETWEEN = Text("; ", "；")
+_TRUTH = Text("held against the truth, which only the simulator knows:", "与只有模拟器知道的真相对照：")
 _COLUMNS = (
     Column(Text("band", "等级")),
     Column(Text("customers", "顾客数"), figures=True),
@@ -59,19 +60,19 @@ def demo(
 
 
 def _draw(done: DemoReport, users: int, screen: Screen) -> None:
-    total = done.ingested.total
+    total = done.ingested.sources["events"]
     screen.say(_LOG.format(rows=done.rows, users=users, accepted=total.accepted, duplicates=total.duplicates))
     for line in done.trained.lines():
         screen.say(line)
     screen.say("")
     screen.say(_LIST.format(as_of=done.scored.as_of), "bold")
     for row in done.scored.frame.head(5).iter_rows(named=True):
-        reasons = reason_lines(row["reasons"] or [])
-        why = "; ".join(reason.text for reason in reasons if reason.raises)
-        screen.say(f"  {row['user_id']}  {row['churn_probability']:.1%}  {why}")
+        raising = [reason.text for reason in reason_lines(row["reasons"] or []) if reason.raises]
+        screen.say(f"  {row['user_id']}  {row['churn_probability']:.1%}  {_BETWEEN[screen.language].join(raising[:2])}")
     screen.say("")
     rows = [[BANDS[t.band], t.users, t.gone, f"{t.gone / t.users:.0%}" if t.users else None] for t in done.truth]
-    screen.table(_COLUMNS, rows, title=_TRUTH)
+    screen.say(_TRUTH, "bold")
+    screen.table(_COLUMNS, rows)
     user = done.scored.frame["user_id"][0]
     folder = done.folder
     screen.say(_NEXT.format(scores=folder / "scores.parquet", page=folder / "report.html", user=user, folder=folder))

@@ -1,0 +1,88 @@
+"""The README: its demo prints what it shows, its API call answers, and its Chinese twin says the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ebbtide.cli.main import run
+from ebbtide.core.language import Text
+from ebbtide.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+TWINS = Text("README.md", "README.zh-CN.md")
+
+
+def blocks_of(name: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def skeleton(line: str) -> str:
+    """What a line says before its first figure, name or path."""
+    return re.split(r"\d|demo-shop|/tmp|\S*/", line.strip())[0].strip()
+
+
+@pytest.fixture(scope="module")
+def demo_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "demo-shop"
+
+
+def test_the_demo_prints_what_the_readme_shows(demo_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A smaller shop than the README's, so figures differ; every line of the README appears, in order."""
+    assert run(["demo", "-w", str(demo_shop), "--users", "500"]) == 0
+    printed = [skeleton(line) for line in capsys.readouterr().out.splitlines()]
+    _, (kind, output), *_ = blocks_of("README.md")
+    assert kind == "text"
+    shown = [skeleton(line) for line in output.splitlines()]
+    wanted = [line for line in shown if line and line != "..." and not line.startswith("u")]
+    place = -1
+    for line in wanted:
+        place = printed.index(line, place + 1)
+
+
+def test_the_api_call_of_the_readme_answers(demo_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not demo_shop.exists():
+        assert run(["demo", "-w", str(demo_shop), "--users", "500"]) == 0
+        capsys.readouterr()
+    code = next(text for kind, text in blocks_of("README.md") if kind == "python")
+    exec(compile(code.replace('"demo-shop"', repr(str(demo_shop))), "README.md", "exec"), {})
+    answer = capsys.readouterr().out
+    assert set(eval(answer)) == set(Workspace(demo_shop).score().bands()) == {"high", "medium", "low"}
+
+
+def test_the_demo_leaves_what_it_names(demo_shop: Path) -> None:
+    assert (demo_shop / "scores.parquet").is_file()
+    assert (demo_shop / "report.html").is_file()
+
+
+def test_the_demo_touches_no_workspace_but_its_own(shop_toml: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "-w", str(shop_toml.parent)]) == 2
+    assert "a workspace of your own" in capsys.readouterr().err
+    assert [f.name for f in shop_toml.parent.iterdir()] == ["ebbtide.toml"]
+
+
+@pytest.fixture
+def shop_toml(tmp_path: Path) -> Path:
+    file = tmp_path / "ebbtide.toml"
+    file.write_text('[shop]\nname = "Mine"\n', encoding="utf-8")
+    return file
+
+
+def test_the_twins_have_the_same_headings_blocks_and_links() -> None:
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in (TWINS.en, TWINS.zh))
+    for pattern in (r"^(#+) ", r"^```(\w*)$", r"^(\|) `", r"^(- )"):
+        assert re.findall(pattern, english, re.MULTILINE) == re.findall(pattern, chinese, re.MULTILINE), pattern
+    links = [sorted(re.findall(r"\]\((?!README)([^)]+)\)", text)) for text in (english, chinese)]
+    assert links[0] == links[1]
+
+
+def test_commands_in_the_blocks_are_the_same_in_both_languages() -> None:
+    for (kind, english), (_, chinese) in zip(blocks_of(TWINS.en), blocks_of(TWINS.zh), strict=True):
+        if kind == "bash":
+            assert [line.split("#")[0].strip() for line in english.splitlines()] == [
+                line.split("#")[0].strip() for line in chinese.splitlines()
+            ]
+        else:
+            assert english == chinese
