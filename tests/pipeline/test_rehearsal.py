@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_held_out_moments_are_an_embargo_apart_and_have_a_past(step, count, emba
     chosen = held_out_moments(moments, embargo, most)
     assert len(chosen) <= most
     assert chosen == sorted(chosen, reverse=True)
-    assert all(newer - older >= embargo for newer, older in zip(chosen, chosen[1:], strict=False))
+    assert all(newer - older >= embargo for newer, older in pairwise(chosen))
     assert all(any(m + embargo <= moment for m in moments) for moment in chosen)
     if moments[-1] - moments[0] >= embargo:
         assert chosen[0] == moments[-1]

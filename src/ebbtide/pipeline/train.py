@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.churn.sufficiency import Sufficiency, judge_sufficiency
@@ -25,6 +26,7 @@ from ebbtide.features.catalogue import Catalogue, default_catalogue
 from ebbtide.features.user_file import load_user_features
 from ebbtide.models.auto import choose, fit_chosen
 from ebbtide.models.base import Rows
+from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
 from ebbtide.models.bgnbd import fit_bgnbd
 from ebbtide.models.bundle import Bundle, write_bundle
 from ebbtide.models.columns import rows_with_model_columns
@@ -51,6 +53,7 @@ from ebbtide.pipeline.rehearsal import (
     training_moments,
     usual_values,
 )
+from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
 from ebbtide.pipeline.verdict import Verdict, judge_rehearsals
 
 
@@ -119,6 +122,13 @@ class Prepared:
     held_out: list[int]
     people: dict[int, Population]
 
+    def traits(self) -> pl.DataFrame | None:
+        """Country, channel and device of the users at the newest rehearsed moment; None where the log has none."""
+        if not self.held_out or not self.seen.capabilities & set(TRAITS):
+            return None
+        shards = (self.lake.read_bucket(b, TRAIT_COLUMNS) for b in self.lake.buckets())
+        return latest_traits(shards, from_us(self.held_out[0]))
+
     def setting_at(self, moment_us: int) -> Setting:
         """BG/NBD fitted on all users known at a moment."""
         p = self.people[moment_us]
@@ -146,7 +156,7 @@ def train(
     past = rehearse(
         ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress
     )
-    verdict = judge_rehearsals(past, ready.rows, config)
+    verdict = judge_rehearsals(past, ready.rows, config, ready.traits())
     progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 0, 1)
     bundle = _fit(config, ready, past, entries, settings[ready.until_us], verdict, name)
     shelf = Places(root).shelf()
@@ -213,11 +223,13 @@ def newest_moment(lake: Lake) -> datetime:
 
 
 def shop_catalogue(config: Config, root: Path, definition: ChurnDefinition, seen: Survey) -> Catalogue:
-    """The shipped features that the log supports, the shop's own, less those that the config drops."""
+    """The shipped features that the log supports, the shop's own, less those that the config drops; the three columns
+    that BG/NBD stands on always stay."""
     catalogue = default_catalogue(definition, seen.history_days)
     if config.features.file:
         catalogue = catalogue.extended(load_user_features(root / config.features.file))
-    return catalogue.available(seen.capabilities).drop(config.features.drop)
+    left = catalogue.drop(config.features.drop).names
+    return catalogue.keep((*left, *BGNBD_COLUMNS)).available(seen.capabilities)
 
 
 def _fit(
