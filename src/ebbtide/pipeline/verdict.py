@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from ebbtide.core.config import Config
@@ -17,6 +18,7 @@ from ebbtide.evaluation.slices import range_labels
 from ebbtide.evaluation.summary import Evaluation, evaluate
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.pipeline.rehearsal import Rehearsed
+from ebbtide.pipeline.traits import trait_groups
 
 _TENURE, _SPENT = "outcome_age_days", "order_value_each_all"
 _TENURE_EDGES = np.array([30.0, 90.0, 180.0, 365.0, 730.0])
@@ -82,13 +84,17 @@ class Verdict:
                 f"时间外检验 {day}（{self.test.users:,} 位用户，流失率 {base.value:.1%}）："
                 f"AUROC {_said(auroc)}，校准误差 {_said(ece)}",
             ),
-            Text("quality {index}/100: ", "质量 {index}/100：").format(index=self.test.quality.index)
-            + self.test.quality.advice,
+            Text("quality ", "质量 ") + self.test.quality.advice,
         ]
 
 
-def judge_rehearsals(past: Sequence[Rehearsed], rows: Rows, config: Config) -> Verdict:
-    """Judge every rehearsed moment; the newest one in full, with slices and value."""
+def judge_rehearsals(
+    past: Sequence[Rehearsed], rows: Rows, config: Config, traits: pl.DataFrame | None = None
+) -> Verdict:
+    """Judge every rehearsed moment; the newest one in full, with slices and value.
+
+    `traits`: as from `latest_traits` at the newest rehearsed moment, for slices by country, channel and device.
+    """
     if not past:
         return Verdict(None, None, ())
     newest = past[-1]
@@ -99,7 +105,7 @@ def judge_rehearsals(past: Sequence[Rehearsed], rows: Rows, config: Config) -> V
         p,
         user=newest.held.user,
         value=_values(cohort),
-        groups=_groups(cohort),
+        groups=_groups(cohort) | ({} if traits is None else trait_groups(traits, newest.held.user)),
         profit=config.profit,
         draws=config.train.bootstrap,
         seed=config.train.seed,
@@ -135,7 +141,7 @@ def _groups(cohort: Rows) -> dict[str, NDArray[np.object_]]:
     groups = {"tenure_days": range_labels(cohort.column(_TENURE).astype(np.float64), _TENURE_EDGES)}
     values = _values(cohort)
     if values is not None and np.isfinite(values).any():
-        edges = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
+        edges = np.unique([float(f"{q:.2g}") for q in np.nanquantile(values, [0.25, 0.5, 0.75])])
         groups["order_value"] = range_labels(values, edges)
     return groups
 
