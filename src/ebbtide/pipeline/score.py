@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
+from ebbtide.events.surroundings import surroundings_error
 from ebbtide.explain.reasons import REASONS_TYPE, reason_column
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.encode import encode
@@ -177,7 +179,9 @@ def score(
 
 def rank(scored: pl.DataFrame) -> pl.DataFrame:
     """Most at risk first, with the percentile: the share of the cohort at the same or a lower probability, in %."""
-    percentile = 100 * pl.col("churn_probability").rank("max") / pl.len()
+    place = scored["churn_probability"].rank("max").to_numpy()
+    # in NumPy: Polars divides by multiplying with the reciprocal, and the top would be at 99.99999999999999
+    percentile = pl.Series(100.0 * place / max(len(scored), 1))
     columns = ["user_id", "as_of", "churn_probability", "percentile", "band", "reasons", "expected_orders"]
     ordered = scored.with_columns(percentile=percentile).select(*columns, "value_at_risk", "model")
     return ordered.sort(["churn_probability", "user_id"], descending=[True, False])
@@ -200,10 +204,16 @@ def write_scores(frame: pl.DataFrame, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         writers[file.suffix.lower()](frame, aside)
         aside.replace(file)
-    except OSError as fault:
-        aside.unlink(missing_ok=True)
+    except (OSError, pl.exceptions.PolarsError) as fault:
+        # Polars wraps some refusals of the disk into errors of its own
+        if not isinstance(fault, OSError) and surroundings_error(fault) is None:
+            raise
+        with suppress(OSError):
+            aside.unlink()
         raise RetryError(
-            "the list could not be written: {reason}", "无法写出列表：{reason}", reason=fault.strerror or "disk"
+            "the list could not be written ({reason}): make room, or choose another place, and try again",
+            "无法写出列表（{reason}）：请腾出空间或选择其他位置后重试",
+            reason=getattr(fault, "strerror", None) or "disk",
         ) from None
 
 
