@@ -119,8 +119,10 @@ def _bind(connection: duckdb.DuckDBPyConnection, raw: RawTable, expression: Expr
         views = tuple(dict.fromkeys((columns[r.name], view) for r, view in chosen.items()))
         listed = ", ".join(f"{c.sql(v)} as {view_name(c.name, v)}" for c, v in views) or "1"
         try:
-            tried = f"describe select try({sql}) as x from (select {listed} from {raw.relation})"
-            return Bound(sql, str(connection.execute(tried).fetchall()[0][1]), views, expression.is_plain)
+            tried = f"select try({sql}) as x from (select {listed} from {raw.relation})"
+            connection.execute(f"explain {tried}").fetchall()  # folds constants: `'cart'::double` fails here
+            kind = str(connection.execute(f"describe {tried}").fetchall()[0][1])
+            return Bound(sql, kind, views, expression.is_plain)
         except duckdb.Error as fault:
             complaint = complaint or re.sub(r"\b(text|typed|number):", "", str(fault).splitlines()[0])
     return complaint

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import duckdb
 
 Use = Literal["text", "string", "number", "any"]
-"""`text`: argument of a text function; `string`: compared with a string constant; `number`: arithmetic or compared with
+"""`text`: argument of a text function; `string`: compared with a string constant, or standing for one in a CASE; `number`: arithmetic or compared with
 a number; `any`: nothing is known."""
 
 _TEXT_FUNCTIONS = frozenset(
@@ -201,14 +201,17 @@ def _use_below(node: dict[str, Any]) -> Use:
         return "text"
     if node.get("type") in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
         return "text"
-    if kind in ("COMPARISON", "BETWEEN") or node.get("type") == "COMPARE_IN":
+    if kind in ("COMPARISON", "BETWEEN", "CASE") or node.get("type") in ("COMPARE_IN", "OPERATOR_COALESCE"):
         kinds = {c["literal"]["kind"] for c in _constants(node) if "literal" in c}
         return "string" if "STRING" in kinds else "number" if kinds & {"INTEGER", "NUMERIC"} else "any"
     return "any"
 
 
-def _constants(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _constants(node: Any) -> Iterator[dict[str, Any]]:
+    """The constants that stand directly in a node, for CASE those of its branches."""
     for child in _children(node):
-        for part in child if isinstance(child, list) else [child]:
-            if isinstance(part, dict) and part.get("class") == "CONSTANT":
-                yield part
+        if isinstance(child, dict) and "class" in child:
+            if child["class"] == "CONSTANT":
+                yield child
+        else:
+            yield from _constants(child)

@@ -41,7 +41,6 @@ from ebbtide.events.times import DayOrder
 from ebbtide.events.transform import FileOutcome, ReadFailedError, transform_file
 from ebbtide.events.validate import Reason
 
-
 AT_ONCE = 2
 """Buckets that are worked on at the same time: memory is bounded by that many of the largest ones."""
 

@@ -197,7 +197,7 @@ def _copy_good(file: Path, layout: Layout, folder: Path) -> Screened:
                 rows += piece.rows
             position += piece.rows
         _write_broken(writer, held)
-    return Screened(good, rows, np.array(positions, np.int64), bad)
+    return Screened(good, rows, np.array(positions, np.int64), bad if positions else None)
 
 
 def _write_broken(writer: pq.ParquetWriter, held: list[tuple[int, str]]) -> None:

@@ -23,12 +23,14 @@ _MAPPING_VERSION = 1
 @dataclass(frozen=True)
 class Preset:
     """A shipped mapping. `names` are the columns of files without a header; `expand` is the JSON path of a list, of
-    which each element makes an event of its own (`_line`, `_line_number`) where `expand_when` holds."""
+    which each element makes an event of its own (`_line`, `_line_number`) where `expand_when` holds; by the columns
+    of its `signature` `init` knows the format."""
 
     name: str
     title: str
     columns: Mapping[str, str]
     format: str = ""
+    signature: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     where: str = ""
     expand: str = ""
@@ -99,7 +101,7 @@ def load_preset(name: str) -> Preset:
             ]
         )
     told: dict[str, Any] = tomllib.loads((files("ebbtide.events") / "presets" / f"{name}.toml").read_text("utf-8"))
-    told["names"] = tuple(told.get("names", ()))
+    told |= {key: tuple(told.get(key, ())) for key in ("names", "signature")}
     return Preset(name=name, **told)
 
 

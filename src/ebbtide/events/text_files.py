@@ -36,6 +36,22 @@ def read_head(file: Path, encoding: str) -> tuple[str, str]:
     return text.lstrip("\ufeff"), chosen
 
 
+def guess_encoding(file: Path) -> str:
+    """An encoding for a text file that is neither UTF-8 nor marked as UTF-16; "" if it needs none.
+
+    Mostly Chinese characters where it is read as GB 18030: that; else Western Windows.
+    """
+    if file.suffix.lower() in (".parquet", ".pq"):
+        return ""
+    head = next(read_blocks(file, _HEAD_BYTES), b"")
+    if any(head.startswith(mark) for mark, _ in _BOMS) or _undecodable(head) <= _FEW:
+        return ""
+    text = codecs.getincrementaldecoder("gb18030")("replace").decode(head)
+    strange = [c for c in text if not c.isascii()]
+    chinese = sum("\u4e00" <= c <= "\u9fff" for c in strange)
+    return "gb18030" if chinese > len(strange) * 0.8 else "cp1252"
+
+
 def as_utf8(file: Path, encoding: str, folder: Path) -> Path:
     """The file itself if it is UTF-8, else a copy in UTF-8 in `folder`.
 
@@ -57,7 +73,7 @@ def as_utf8(file: Path, encoding: str, folder: Path) -> Path:
 
 
 def _undecodable(head: bytes) -> float:
-    """Share of lines that are no UTF-8, among those that are not plain ASCII... or all, if those are few."""
+    """Share of lines that are no UTF-8."""
     lines = head.split(b"\n")[:-1] or [head]
     bad = 0
     for line in lines:

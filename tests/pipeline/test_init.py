@@ -1,0 +1,211 @@
+"""Init: raw files in, a commented `ebbtide.toml` out that ingests without a change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ebbtide.core.config import load_config
+from ebbtide.core.errors import InputError, SourceError
+from ebbtide.pipeline.ingest import ingest
+from ebbtide.pipeline.init import init
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+PRESETS = Path(__file__).parents[1] / "events" / "fixtures"
+
+
+def orders(users: int = 300, per_user: int = 8) -> pl.DataFrame:
+    """Users who order every 5 to 40 days over a year, a third of whom stop half-way."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for user in range(users):
+        day = rng.uniform(0, 60)
+        last = 180 if user % 3 == 0 else 365
+        for _ in range(per_user * 3):
+            if day >= last:
+                break
+            rows.append((f"U{user:04d}", datetime(2023, 1, 1) + timedelta(days=day), round(rng.gamma(2, 20), 2)))
+            day += rng.uniform(5, 40)
+    return pl.DataFrame(rows, schema=["customer_id", "order_date", "amount"], orient="row")
+
+
+def test_a_plain_order_file(tmp_path):
+    orders().write_csv(tmp_path / "orders.csv")
+    report = init([tmp_path / "orders.csv"], tmp_path, now=NOW)
+    raw = tomllib.loads((tmp_path / "ebbtide.toml").read_text())
+    assert raw["source"] == [
+        {
+            "table": "events",
+            "path": "orders.csv",
+            "columns": {"user_id": "customer_id", "occurred_at": "order_date", "type": "'order'", "value": "amount"},
+        }
+    ]
+    assert report.advice is not None
+    assert report.advice.recommended is not None
+    assert raw["churn"]["outcome"] == "order"
+    assert raw["churn"]["horizon"] == f"{report.advice.recommended.horizon_days:g}d"
+    assert report.advice.text.en in report.toml
+    assert report.advice.text.zh in report.toml
+    total = ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total
+    assert total.read == total.accepted == orders().height
+
+
+def test_the_report_says_itself_as_json(tmp_path):
+    orders().write_csv(tmp_path / "orders.csv")
+    told = json.loads(json.dumps(init([tmp_path / "orders.csv"], tmp_path, now=NOW).to_json()))
+    assert told["sources"][0]["columns"]["value"] == "amount"
+    assert told["advice"]["recommended"]
+    assert "churned = no order" in told["definition"]
+
+
+def test_an_existing_config_is_not_overwritten_without_force(tmp_path):
+    orders(20).write_csv(tmp_path / "orders.csv")
+    (tmp_path / "ebbtide.toml").write_text("# mine\n")
+    with pytest.raises(InputError, match="there is an `ebbtide.toml` already"):
+        init([tmp_path / "orders.csv"], tmp_path)
+    assert (tmp_path / "ebbtide.toml").read_text() == "# mine\n"
+    init([tmp_path / "orders.csv"], tmp_path, force=True, now=NOW)
+    assert "[[source]]" in (tmp_path / "ebbtide.toml").read_text()
+
+
+def test_no_files_and_files_that_are_no_log(tmp_path):
+    with pytest.raises(InputError, match="name the files"):
+        init([], tmp_path)
+    (tmp_path / "prices.csv").write_text("sku_group,price\na,1\n")
+    with pytest.raises(InputError) as caught:
+        init([tmp_path / "prices.csv"], tmp_path)
+    assert "prices.csv: no column tells who (user_id) or when (occurred_at); its columns are sku_group, price" in str(
+        caught.value
+    )
+    assert not (tmp_path / "ebbtide.toml").exists()
+    with pytest.raises(SourceError, match="there is no file"):
+        init([tmp_path / "absent.csv"], tmp_path)
+
+
+def test_a_time_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "log.csv").write_text("user,visit_date\na,6-4\nb,7-4\n")
+    with pytest.raises(InputError, match="`visit_date` is called so, but its values cannot be read"):
+        init([tmp_path / "log.csv"], tmp_path)
+
+
+def test_online_retail_is_guessed_like_an_expert_would(tmp_path, real_data):
+    """Guests filtered, C invoices as refunds, value from quantity and price, country, text."""
+    report = init([real_data / "online_retail" / "transactions.parquet"], tmp_path)
+    source = tomllib.loads(report.toml)["source"][0]
+    assert source["where"] == "CustomerID is not null"
+    assert source["columns"] == {
+        "user_id": "CustomerID",
+        "occurred_at": "InvoiceDate",
+        "type": "case when InvoiceNo like 'C%' then 'refund' else 'order' end",
+        "order_id": "InvoiceNo",
+        "item_id": "StockCode",
+        "quantity": "Quantity",
+        "unit_price": "UnitPrice",
+        "value": "Quantity * UnitPrice",
+        "country": "Country",
+        "text": "Description",
+    }
+    assert "guests" in report.notes[0].en
+
+
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [
+        ("cdnow/transactions.parquet", {"user_id": "customer_id", "occurred_at": "date", "value": "dollar_value"}),
+        ("essec_purchases/purchases.parquet", {"user_id": "customer_id", "value": "purchase_amount"}),
+        ("grocery_elog/groceryElog.parquet", {"user_id": "cust", "occurred_at": "date"}),
+        ("complete_journey/cj_transactions_sample.parquet", {"user_id": "household_id", "order_id": "basket_id"}),
+        ("ms_store/ms_usage.parquet", {"user_id": "user", "item_id": "item", "occurred_at": "time"}),
+    ],
+)
+def test_other_real_logs(tmp_path, real_data, file, columns):
+    report = init([real_data / file], tmp_path)
+    found = report.sources[0].config.columns
+    assert {n: found.get(n) for n in columns} == columns
+    assert report.advice is not None
+
+
+def test_chinese_files_in_their_encoding(tmp_path):
+    frame = orders(30).rename({"customer_id": "用户ID", "order_date": "下单时间", "amount": "实付金额"})
+    (tmp_path / "订单.csv").write_bytes(frame.write_csv().replace("U00", "张三").encode("gb18030"))
+    report = init([tmp_path / "订单.csv"], tmp_path, now=NOW)
+    source = tomllib.loads(report.toml)["source"][0]
+    assert (source["path"], source["encoding"]) == ("订单.csv", "gb18030")
+    assert source["columns"]["user_id"] == '"用户ID"'
+    assert source["columns"]["value"] == '"实付金额"'
+    assert ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total.accepted == frame.height
+
+
+def test_event_names_are_translated(tmp_path):
+    rows = [
+        f"u{i % 50},2023-{i % 12 + 1:02d}-{i % 28 + 1:02d},{k},{i % 9}.5"
+        for i in range(1200)
+        for k in ("view", "addToCart", "buy", "spin")
+    ]
+    (tmp_path / "clicks.csv").write_text("uid,ts,action,price\n" + "\n".join(rows) + "\n")
+    report = init([tmp_path / "clicks.csv"], tmp_path, now=NOW)
+    columns = report.sources[0].config.columns
+    assert columns["type"] == (
+        "case action when 'addToCart' then 'cart_add' when 'buy' then 'order' when 'view' then 'product_view' else action end"
+    )
+    assert columns["value"] == f"case when ({columns['type']}) = 'order' then price end"
+    config = load_config(tmp_path / "ebbtide.toml")
+    assert ingest(config, tmp_path, now=NOW).total.accepted == len(rows)
+
+
+def test_unknown_event_codes_are_left_to_the_user(tmp_path):
+    (tmp_path / "log.csv").write_text(
+        "user,time,type\n" + "".join(f"u{i % 7},2024-01-{i % 28 + 1:02d},{i % 3}\n" for i in range(99))
+    )
+    report = init([tmp_path / "log.csv"], tmp_path, now=NOW)
+    assert report.sources[0].config.columns["type"] == "'order'"
+    assert "say which is which" in report.notes[0].en
+
+
+def test_unclear_dates_are_marked_for_checking(tmp_path):
+    (tmp_path / "log.csv").write_text(
+        "user,date\n" + "".join(f"u{i % 7},{i % 12 + 1:02d}/{i % 11 + 1:02d}/2023\n" for i in range(99))
+    )
+    report = init([tmp_path / "log.csv"], tmp_path, now=NOW)
+    assert report.sources[0].config.time_format == "%d/%m/%Y"
+    assert "CHECK" in report.toml
+
+
+@pytest.mark.parametrize(("preset", "file"), [("segment", "segment.jsonl"), ("ga4", "ga4.jsonl"), ("rees46", "rees46.csv"), ("retailrocket", "retailrocket.csv")])  # fmt: skip
+def test_shipped_formats_are_recognised(tmp_path, preset, file):
+    shutil.copy(PRESETS / file, tmp_path)
+    report = init([tmp_path / file], tmp_path, now=NOW)
+    assert tomllib.loads(report.toml)["source"] == [{"table": "events", "path": file, "preset": preset}]
+    assert ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total.accepted
+
+
+def test_several_files_make_one_source_each_kind(tmp_path):
+    """Two months of orders share a pattern; users and items go to their tables; a note tells of the rest."""
+    frame = orders(60)
+    (tmp_path / "data").mkdir()
+    frame.head(200).write_csv(tmp_path / "data" / "orders-1.csv")
+    frame.slice(200).write_csv(tmp_path / "data" / "orders-2.csv")
+    (tmp_path / "users.csv").write_text("user_id,country\nU0001,DE\n")
+    (tmp_path / "items.csv").write_text("sku,category,price\nA,socks,2\n")
+    (tmp_path / "odd.csv").write_text("foo,bar\nx,y\n")
+    files = ["data/orders-1.csv", "data/orders-2.csv", "users.csv", "items.csv", "odd.csv"]
+    report = init([tmp_path / f for f in files], tmp_path, now=NOW)
+    found = {s["table"]: s["path"] for s in tomllib.loads(report.toml)["source"]}
+    assert found == {"events": "data/orders-*.csv", "users": "users.csv", "items": "items.csv"}
+    assert "odd.csv" in report.notes[-1].en
+    config = load_config(tmp_path / "ebbtide.toml")
+    assert ingest(config, tmp_path, now=NOW).total.accepted == frame.height + 2
+
+
+def test_a_pattern_never_takes_in_a_file_that_was_not_named(tmp_path):
+    for name in ("a1.csv", "a2.csv", "a3.csv"):
+        orders(20).write_csv(tmp_path / name)
+    report = init([tmp_path / "a1.csv", tmp_path / "a2.csv"], tmp_path, now=NOW)
+    assert [s.config.path for s in report.sources] == ["a1.csv", "a2.csv"]
