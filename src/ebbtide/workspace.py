@@ -27,6 +27,7 @@ from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest, open_quarantine
+from ebbtide.pipeline.init import InitReport, init
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
 from ebbtide.pipeline.train import TrainReport, train
@@ -59,6 +60,11 @@ class Workspace:
     def language(self) -> Language:
         """The language of texts."""
         return self._language or self.config.shop.language
+
+    def init(self, files: Sequence[str | Path], *, force: bool = False) -> InitReport:
+        """Look at raw files, guess their mapping, advise a churn definition, and write a commented `ebbtide.toml`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return init([Path(file) for file in files], self.path, force=force, progress=self._progress)
 
     def ingest(
         self,

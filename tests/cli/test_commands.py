@@ -223,3 +223,29 @@ def test_json_on_the_terminal_is_also_valid_when_texts_are_chinese(
 ) -> None:
     assert run(["score", "-w", str(shop), "--json", "--lang", "zh", "--top", "1"]) == 0
     assert "风险" in json.loads(capsys.readouterr().out)["top"][0]["reasons"][0]["text"]
+
+
+def test_init_writes_a_config_with_which_ingest_works(shop: Path, tmp_path: Path, answer: Any) -> None:
+    folder, file = tmp_path / "new", str(shop / "data" / "orders.csv")
+    said = answer("init", file, "-w", str(folder))
+    assert said["file"] == str(folder / "ebbtide.toml")
+    assert answer("ingest", "-w", str(folder))["total"]["quarantined"] == 3
+    refused = answer("init", file, "-w", str(folder), code=2)["error"]["message"]
+    assert "--force" in refused
+    assert answer("init", file, "-w", str(folder), "--force")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_init_tells_people_what_it_guessed(
+    language: Language, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["init", str(shop / "data" / "orders.csv"), "-w", str(tmp_path), "--lang", language]) == 0
+    shown = capsys.readouterr().out
+    assert "customer" in shown
+    assert bool(re.search("[一-鿿]", shown)) == (language == "zh")
+
+
+def test_init_of_a_file_that_is_not_there_names_it(tmp_path: Path, answer: Any) -> None:
+    assert (
+        "nothing.csv" in answer("init", str(tmp_path / "nothing.csv"), "-w", str(tmp_path), code=2)["error"]["message"]
+    )

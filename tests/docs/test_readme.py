@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,20 @@ def test_commands_in_the_blocks_are_the_same_in_both_languages() -> None:
             ]
         else:
             assert english == chinese
+
+
+def test_the_tutorial_runs_from_top_to_bottom(
+    demo_shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a smaller shop, with a quick model; every command in order, as written."""
+    monkeypatch.chdir(demo_shop.parent)
+    monkeypatch.setenv("EBBTIDE_TRAIN__MODEL", "recency")
+    lines = [line for kind, text in blocks_of("docs/tutorial.md") if kind == "bash" for line in text.splitlines()]
+    assert lines[0] == "ebbtide demo"
+    if not demo_shop.exists():
+        lines[0] += " --users 500"
+    else:
+        lines = lines[1:]
+    for line in lines:
+        assert run(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
+    assert (demo_shop.parent / "my-shop" / "report.html").is_file()
