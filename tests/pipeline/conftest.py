@@ -78,9 +78,15 @@ OpenShop = Callable[..., SmallShop]
 
 
 @pytest.fixture(scope="session")
-def sim_log() -> pl.DataFrame:
-    """The canonical events of 400 simulated users over 240 days, some of them late, sorted as in the lake."""
-    chunks = simulate(SimulationConfig(users=400, days=240, seed=3))
+def simulation() -> SimulationConfig:
+    """A shop of 400 users over 240 days."""
+    return SimulationConfig(users=400, days=240, seed=3)
+
+
+@pytest.fixture(scope="session")
+def sim_log(simulation: SimulationConfig) -> pl.DataFrame:
+    """The canonical events of the simulated shop, some of them late, sorted as in the lake."""
+    chunks = simulate(simulation)
     return pl.concat([chunk.events for chunk in chunks]).select(EVENT_COLUMNS.keys())
 
 
