@@ -131,7 +131,7 @@ def test_an_empty_query_is_no_error(sqlite_shop):
 
 def test_a_database_file_that_is_not_there(make_shop):
     shop = make_shop(COLUMNS, url="sqlite:///missing.db", query="select 1")
-    with pytest.raises(SourceError, match="there is no file missing.db"):
+    with pytest.raises(SourceError, match=r"there is no file missing.db"):
         shop.ingest()
     assert not (shop.root / "missing.db").exists()
 

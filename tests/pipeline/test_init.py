@@ -68,7 +68,7 @@ def test_the_report_says_itself_as_json(tmp_path):
 def test_an_existing_config_is_not_overwritten_without_force(tmp_path):
     orders(20).write_csv(tmp_path / "orders.csv")
     (tmp_path / "ebbtide.toml").write_text("# mine\n")
-    with pytest.raises(InputError, match="there is an `ebbtide.toml` already"):
+    with pytest.raises(InputError, match=r"there is an `ebbtide.toml` already"):
         init([tmp_path / "orders.csv"], tmp_path)
     assert (tmp_path / "ebbtide.toml").read_text() == "# mine\n"
     init([tmp_path / "orders.csv"], tmp_path, force=True, now=NOW)
