@@ -181,7 +181,7 @@ def test_files_need_a_source_where_there_are_several(make_shop):
     assert counts(shop.ingest(file, source="two"))[1] == 3
 
 
-def test_a_changed_mapping_is_told_and_a_rebuild_applies_it(make_shop):
+def test_a_changed_mapping_is_told_and_a_new_lake_applies_it(make_shop):
     shop = make_shop()
     shop.write("log.csv", LOG)
     shop.ingest()
@@ -191,7 +191,7 @@ def test_a_changed_mapping_is_told_and_a_rebuild_applies_it(make_shop):
     )
     report = shop.ingest()
     assert counts(report) == (5, 0, 3, 0, 2)
-    assert "--rebuild" in report.notes[0].en
+    assert "the mapping of events has changed" in report.notes[0].en
     assert counts(shop.ingest(rebuild=True)) == (5, 2, 3, 0, 0)
     assert shop.events()["value"].to_list() == [21.0, 40.0]
     assert not shop.ingest().notes

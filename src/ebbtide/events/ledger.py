@@ -77,9 +77,10 @@ class Ledger:
         partial.write_text(json.dumps(told), encoding="utf-8")
         partial.replace(self._file)
 
-    def mappings(self, source: str) -> set[str]:
-        """The mappings under which files of a source were read."""
-        return {e.mapping for e in self.entries.values() if e.source == source and e.counts.accepted}
+    def keys_of_other_mappings(self, source: str, mapping: str) -> list[str]:
+        """The keys of files of a source that gave rows under another mapping."""
+        entries = self.entries.items()
+        return [k for k, e in entries if e.source == source and e.mapping != mapping and e.counts.accepted]
 
     def currencies(self) -> set[str]:
         """The currencies met so far."""

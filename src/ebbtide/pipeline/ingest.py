@@ -81,15 +81,14 @@ def ingest(
 ) -> IngestReport:
     """Read the sources of the config, or `files` with the mapping of `source`, into the lake of workspace `root`.
 
-    Files read before under the same mapping are not read again. `rebuild` throws the lake away first. `now` is the
-    clock against which times in the future are judged.
+    Files read before under the same mapping are not read again. `now` is the clock against which times in the future
+    are judged. `rebuild` throws the lake away first.
     Raises SourceError, after all other files were taken, with every file that could not be read.
     """
     home = root / ".ebbtide"
     with steady_disk(), one_writer(home):
         if rebuild:
             shutil.rmtree(home / "lake", ignore_errors=True)
-            (home / "ledger.json").unlink(missing_ok=True)
         return _Run(config, root, progress, now or datetime.now(UTC)).run(_chosen(config, source, files), files)
 
 
@@ -179,7 +178,7 @@ class _Run:
         mapping = source.mapping_hash(self.config.shop)
         self.report.sources.setdefault(source.name, Counts())
         self.report.reasons.setdefault(source.name, Counter())
-        self._warn_of_change(source, mapping)
+        self._warn_of_change(lake, source, mapping)
         waiting: list[RawInput] = []
         for given in inputs:
             key = f"{source.name}:{given.fingerprint}:{mapping}"
@@ -212,13 +211,15 @@ class _Run:
         self.ledger.save()
         self.done += sum(i.size for i in unit)
 
-    def _warn_of_change(self, source: Source, mapping: str) -> None:
-        if self.ledger.mappings(source.name) - {mapping}:
+    def _warn_of_change(self, lake: Lake, source: Source, mapping: str) -> None:
+        others = self.ledger.keys_of_other_mappings(source.name, mapping)
+        if any(_committed(lake, f"{source.table}/{key}") for key in others):
             self.report.notes.append(
                 Text(
                     "the mapping of {source} has changed: rows that are in the lake already stay as the old mapping "
-                    "made them; `ebbtide ingest --rebuild` reads everything anew",
-                    "来源 {source} 的映射已改变：已在数据湖中的行保持旧映射的结果；`ebbtide ingest --rebuild` 会全部重新读取",
+                    "made them; to read everything anew, remove `.ebbtide/lake` and ingest again",
+                    "来源 {source} 的映射已改变：已在数据湖中的行保持旧映射的结果；如需全部重新读取，"
+                    "请删除 `.ebbtide/lake` 后再次导入",
                 ).format(source=source.name)
             )
 
