@@ -23,7 +23,7 @@ currency = "EUR"
 path = "data/*.csv"
 [source.columns]
 user_id = "customer"
-occurred_at = "ordered_at"
+occurred_at = "order_date"
 type = "kind"
 order_id = "receipt"
 item_id = "article"
@@ -53,7 +53,7 @@ def make_shop(folder: Path) -> Path:
     (chunk,) = simulate(SimulationConfig(users=600, days=200, start=date(2024, 1, 1), seed=3))
     orders = chunk.events.filter(pl.col("type") == "order").select(
         customer="user_id",
-        ordered_at=pl.col("occurred_at").dt.strftime("%Y-%m-%d %H:%M:%S"),
+        order_date=pl.col("occurred_at").dt.strftime("%Y-%m-%d %H:%M:%S"),
         kind="type",
         receipt="order_id",
         article="item_id",

@@ -79,7 +79,7 @@ def test_nothing_after_the_moment_changes_the_report(shop: Path, data: ReportDat
     folder = tmp_path / "cut"
     (folder / "data").mkdir(parents=True)
     rows = pl.read_csv(shop / "data" / "orders.csv", infer_schema=False)
-    rows.filter(pl.col("ordered_at") <= "2024-06-10 00:00:00").write_csv(folder / "data" / "orders.csv")
+    rows.filter(pl.col("order_date") <= "2024-06-10 00:00:00").write_csv(folder / "data" / "orders.csv")
     shutil.copy(shop / "ebbtide.toml", folder)
     shutil.copytree(shop / ".ebbtide" / "bundles", folder / ".ebbtide" / "bundles")
     assert run(["ingest", "-w", str(folder)]) == 0
