@@ -30,13 +30,14 @@ _KINDS = {pl.Float64: "number", pl.Boolean: "flag", pl.Datetime: "time", pl.Stri
 
 @dataclass(frozen=True)
 class Bound:
-    """An expression that DuckDB accepts: its SQL over the views, its result type, its columns with their views, and
-    whether it is nothing but one column."""
+    """An expression that DuckDB accepts: its SQL over the views, its result type, its columns with their views,
+    whether it is nothing but one column, and all texts that it can give, if they are known."""
 
     sql: str
     type: str
     views: tuple[tuple[RawColumn, str], ...]
     plain: bool
+    texts: frozenset[str] | None = None
 
     def failed_sql(self) -> list[str]:
         """SQL conditions under which it gives null on a row although the raw values are there."""
@@ -122,7 +123,7 @@ def _bind(connection: duckdb.DuckDBPyConnection, raw: RawTable, expression: Expr
             tried = f"select try({sql}) as x from (select {listed} from {raw.relation})"
             connection.execute(f"explain {tried}").fetchall()  # folds constants: `'cart'::double` fails here
             kind = str(connection.execute(f"describe {tried}").fetchall()[0][1])
-            return Bound(sql, kind, views, expression.is_plain)
+            return Bound(sql, kind, views, expression.is_plain, expression.texts)
         except duckdb.Error as fault:
             complaint = complaint or re.sub(r"\b(text|typed|number):", "", str(fault).splitlines()[0])
     return complaint

@@ -99,6 +99,15 @@ class Expression:
         """Whether the expression is one bare column."""
         return bool(_statement(self.tree)["select_list"][0].get("class") == "COLUMN_REF")
 
+    @property
+    def texts(self) -> frozenset[str] | None:
+        """All texts that can come out, where the expression is one text or a CASE between texts; else None.
+
+        >>> sorted(parse_expression("case when a then 'x' else 'y' end").texts)
+        ['x', 'y']
+        """
+        return _texts(_statement(self.tree)["select_list"][0])
+
     def rename(self, name_of: Callable[[Reference], str]) -> str:
         """The same expression as SQL text with every column renamed."""
         root = json.loads(self.tree)
@@ -205,6 +214,18 @@ def _use_below(node: dict[str, Any]) -> Use:
         kinds = {c["literal"]["kind"] for c in _constants(node) if "literal" in c}
         return "string" if "STRING" in kinds else "number" if kinds & {"INTEGER", "NUMERIC"} else "any"
     return "any"
+
+
+def _texts(node: dict[str, Any] | None) -> frozenset[str] | None:
+    if node is None:
+        return None
+    if node.get("class") == "CONSTANT" and node.get("literal", {}).get("kind") == "STRING":
+        return frozenset([str(node["literal"]["text"])])
+    if node.get("class") != "CASE":
+        return None
+    branches = [_texts(n) for n in (*(c["then_expr"] for c in node["case_checks"]), node["else_expr"])]
+    known = [b for b in branches if b is not None]
+    return frozenset().union(*known) if len(known) == len(branches) else None
 
 
 def _constants(node: Any) -> Iterator[dict[str, Any]]:

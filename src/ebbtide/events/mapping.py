@@ -48,15 +48,17 @@ def mapped_query(
         second.append(f"try({bound[name].sql}) as {_name('e', name)}")
         second.append(f"{_present(bound[name], kind)} as {_name('f', name)}")
         third += _canonical(name, kind, bound[name], source, shop, orders.get(name, ""))
-    checked = {n: "text" if k == "type" else k for n, k in kinds.items()}
+    checked = {n: "text" if k == "type" else k for n, k in kinds.items() if n != "type" or bound[n].texts is None}
     reason = reason_sql(
         source.table, checked, currency=shop.currency, latest=latest_us(now), broken="broken" in carried
     )
+    known = bound["type"].texts if "type" in bound else None
+    types_known = known is not None and known <= set(EVENT_TYPES)
     fourth = [
         "kept",
         f"{reason} as reason",
         *(n for n in carried if n != "broken"),
-        *_output(source.table, kinds, shop),
+        *_output(source.table, kinds, shop, types_known=types_known),
     ]
     return f"""select {", ".join(fourth)} from (select {", ".join(third)} from
         (select {", ".join(second)} from (select {", ".join(first) or "1"} from {raw.relation})))"""
@@ -115,7 +117,7 @@ def _kept(where: Bound | None) -> str:
 def _canonical(name: str, kind: str, b: Bound, source: Source, shop: ShopConfig, order: DayOrder) -> list[str]:
     value, present = _name("e", name), _name("f", name)
     as_text = value if b.type == "VARCHAR" else f"({value}::varchar)"
-    text = trimmed_sql(as_text) if b.type in ("VARCHAR", "JSON") else as_text
+    text = trimmed_sql(as_text) if b.type in ("VARCHAR", "JSON") and b.texts is None else as_text
     if kind == "time":
         plain_utc = shop.timezone in UTC_NAMES
         sql = microseconds_sql(value, b.type, time_format=source.config.time_format, order=order, utc=plain_utc)
@@ -133,10 +135,10 @@ def _canonical(name: str, kind: str, b: Bound, source: Source, shop: ShopConfig,
     return [f"{sql} as {_name('v', name)}", f"{present} as {_name('p', name)}"]
 
 
-def _output(table: str, kinds: Mapping[str, str], shop: ShopConfig) -> list[str]:
-    """The canonical columns of the result, in the order of the schema."""
+def _output(table: str, kinds: Mapping[str, str], shop: ShopConfig, *, types_known: bool) -> list[str]:
+    """The canonical columns of the result, in the order of the schema. `types_known`: no type needs translation."""
     out = {name: _name("v", name) for name in TABLE_COLUMNS[table] if name in kinds}
-    if table == "events":
+    if table == "events" and not types_known:
         out |= _typed(out.get("properties", ""))
     if "ingested_at" in TABLE_COLUMNS[table]:
         lag = int(parse_duration(shop.arrival_lag).total_seconds() * _US_A_SECOND)
