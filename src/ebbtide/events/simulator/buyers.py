@@ -77,29 +77,29 @@ class _TraitDraws:
 
 
 def _habits(traits: NDArray[np.void], draw: _TraitDraws, config: SimulationConfig) -> None:
-    traits["old"] = draw.uniform() < 0.4
+    traits["old"] = draw.uniform() < 0.5
     joins = (draw.uniform() * config.days).astype(np.int32)
     traits["join_day"] = np.where(traits["old"], 0, joins)
-    traits["rate"] = np.clip(draw.gamma(2.0) / 20, 1 / 120, 1 / 2)
-    traits["regularity"] = 1 + (draw.uniform() * 3).astype(np.int32)
-    traits["visits"] = 3.0 * draw.lognormal(0.15)
-    traits["depth"] = 1.6 * draw.lognormal(0.25)
-    traits["curiosity"] = 0.2 + 0.5 * draw.uniform()
+    traits["rate"] = np.clip(draw.gamma(4.0) / 17, 1 / 90, 1 / 3)
+    traits["regularity"] = 2 + (draw.uniform() * 4).astype(np.int32)
+    traits["visits"] = 5.0 * draw.lognormal(0.1)
+    traits["depth"] = 0.8 * draw.lognormal(0.2)
+    traits["curiosity"] = 0.35 + 0.35 * draw.uniform()
     traits["hour"] = 20.0 - 11.0 * (draw.uniform() < 0.35) + 2.0 * draw.uniform()
     traits["weekend"] = 0.7 + 0.9 * draw.uniform()
 
 
 def _sensitivities(traits: NDArray[np.void], draw: _TraitDraws, config: SimulationConfig) -> None:
     traits["natural"] = draw.gamma(2.0) / 2000
-    traits["delivery_sensitivity"] = draw.lognormal(0.3)
-    traits["service_sensitivity"] = draw.lognormal(0.3)
-    traits["price_sensitivity"] = draw.lognormal(0.3)
-    member = draw.uniform() < 0.5
-    traits["loyalty_discount"] = np.where(member, np.round(0.14 + 0.11 * draw.uniform(), 2), 0.0)
-    traits["loyalty_end"] = traits["join_day"] + (30 + draw.gamma(1.5) * 400).astype(np.int32)
-    traits["bored_day"] = traits["join_day"] + (20 + draw.gamma(1.0) * 600).astype(np.int32)
-    traits["bored_ramp"] = 25 + 40 * draw.uniform()
-    traits["bored_peak"] = 0.035 * draw.lognormal(0.4)
+    traits["delivery_sensitivity"] = draw.lognormal(0.15)
+    traits["service_sensitivity"] = draw.lognormal(0.15)
+    traits["price_sensitivity"] = draw.lognormal(0.15)
+    member = draw.uniform() < 0.6
+    traits["loyalty_discount"] = np.where(member, np.round(0.2 + 0.1 * draw.uniform(), 2), 0.0)
+    traits["loyalty_end"] = traits["join_day"] + (30 + draw.gamma(1.5) * 500).astype(np.int32)
+    traits["bored_day"] = traits["join_day"] + (20 + draw.gamma(1.0) * 800).astype(np.int32)
+    traits["bored_ramp"] = 60 + 40 * draw.uniform()
+    traits["bored_peak"] = 0.06 * draw.lognormal(0.2)
     nature = draw.lognormal(0.5)
     scale = config.campaign_effect
     traits["coupon_effect"] = scale * 0.25 * nature * traits["price_sensitivity"]
@@ -110,7 +110,7 @@ def _sensitivities(traits: NDArray[np.void], draw: _TraitDraws, config: Simulati
 def _background(traits: NDArray[np.void], draw: _TraitDraws) -> None:
     first = (draw.uniform() * len(CATEGORIES)).astype(np.int32)
     for slot in range(FAVOURITES):
-        traits["favourites"][:, slot] = (first + slot * (1 + (draw.uniform() * 3).astype(np.int32))) % len(CATEGORIES)
+        traits["favourites"][:, slot] = (first + slot * (2 + (draw.uniform() * 4).astype(np.int32))) % len(CATEGORIES)
     traits["price_level"] = draw.uniform()
     traits["mobile"] = draw.uniform()
     traits["app"] = draw.uniform() ** 2

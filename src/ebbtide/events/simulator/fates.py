@@ -12,10 +12,10 @@ from ebbtide.events.simulator.world import World
 
 RING_DAYS = 64
 """Every consequence is met within fewer days than this."""
-DELIVERY_SHOCK, SERVICE_SHOCK = 0.04, 0.05
+DELIVERY_SHOCK, SERVICE_SHOCK = 0.06, 0.06
 BADLY_LATE_DAYS = 3
-LATE_SHARE, BIT_LATE_SHARE = 0.025, 0.04
-TROUBLE_SHARE, UNSOLVED_SHARE = 0.05, 0.4
+LATE_SHARE, BIT_LATE_SHARE = 0.02, 0.03
+TROUBLE_SHARE, UNSOLVED_SHARE = 0.045, 0.35
 
 FATE = np.dtype(
     [

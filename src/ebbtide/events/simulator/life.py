@@ -18,15 +18,19 @@ from ebbtide.events.simulator.settings import CAUSES
 from ebbtide.events.simulator.world import AUDIENCE_SHARE, World
 
 NEVER = 2**30
-SHOCK_HALF_LIFE_DAYS = 25.0
-PRICE_FORGOTTEN_DAYS = 45.0
-PRICE_HAZARD = 0.16
+SHOCK_HALF_LIFE_DAYS = 20.0
+PRICE_FORGOTTEN_DAYS = 40.0
+PRICE_HAZARD = 0.2
 PRICE_TOLERANCE = 0.03
 FAVOURITE_WEIGHTS = (0.6, 0.25, 0.15)
 ENGAGEMENT_LAG_DAYS = 6.0
-UNBEARABLE_HAZARD = 0.045
+UNBEARABLE_HAZARD = 0.04
+BOREDOM_SHOWS = 0.75
+"""Interest fades for weeks before it is gone: engagement falls with it, the hazard follows with its third power."""
+VISITS_FOLLOW, ORDERS_FOLLOW = 1.5, 0.25
+"""Powers of engagement: who loses interest looks in less long before buying less."""
 EFFECT_DAYS = 30
-HABIT, HABIT_HALF_LIFE_DAYS, HABIT_ENDS_DAYS = 0.7, 40.0, 160
+HABIT, HABIT_HALF_LIFE_DAYS, HABIT_ENDS_DAYS = 0.8, 45.0, 160
 """Who has left looks in for a while without buying: visits fall to this share at once and fade from there."""
 AUDIENCE_DAYS = 180
 NEWSLETTER_EVERY_DAYS = 28
@@ -136,14 +140,16 @@ class _Crowd:
         self._hazards[1] = strength[1] * self._delivery
         self._hazards[2] = strength[2] * self._service
         self._hazards[3] = strength[3] * self._price_pain(day)
-        self._hazards[4] = strength[4] * self._trait["bored_peak"] * self._bored
-        target = np.exp(-self._hazards[1:].sum(axis=0) / UNBEARABLE_HAZARD)
+        self._hazards[4] = strength[4] * self._trait["bored_peak"] * self._bored**3
+        fresh_share = 1.0 - BOREDOM_SHOWS * self._bored * (strength[4] > 0)
+        target = np.exp(-self._hazards[1:4].sum(axis=0) / UNBEARABLE_HAZARD) * fresh_share
         self._engagement += (target - self._engagement) / ENGAGEMENT_LAG_DAYS
 
     def moment(self) -> NDArray[np.void]:
         """The hidden state now, (N,)."""
         out = np.zeros(len(self._keys), MOMENT)
-        out["order_rate"], out["engagement"] = self._trait["rate"] * self._engagement, self._engagement
+        out["order_rate"] = self._trait["rate"] * self._engagement**ORDERS_FOLLOW
+        out["engagement"] = self._engagement
         out["hazards"] = self._hazards.T
         return out
 
@@ -173,10 +179,12 @@ class _Crowd:
         habit = np.where(self.left_day[here] == NEVER, 1.0, HABIT * 0.5 ** (gone[here] / HABIT_HALF_LIFE_DAYS))
         keys, weekend = self._keys[here], self._trait["weekend"][here]
         lively = weekend if self._world.weekday[day] >= 5 else (7.0 - 2.0 * weekend) / 5.0
-        pace = self._trait["rate"][here] * self._engagement[here] * self._world.season[day] * lively
-        self._need[here] += self._trait["regularity"][here] * pace * self._rate_boost[here]
+        pace = self._trait["rate"][here] * self._world.season[day] * lively
+        steps = self._trait["regularity"][here] * pace * self._engagement[here] ** ORDERS_FOLLOW
+        self._need[here] += steps * self._rate_boost[here]
         longing = 0.5 + np.minimum(self._need[here] / self._need_target[here], 1.0)
-        count = poisson(keys, Purpose.VISITS, day, pace * habit * self._trait["visits"][here] * longing, 5)
+        looking = pace * self._engagement[here] ** VISITS_FOLLOW * habit * self._trait["visits"][here] * longing
+        count = poisson(keys, Purpose.VISITS, day, looking, 5)
         self._visit(day, np.repeat(here, count))
         stays = self.left_day[here] == NEVER
         self._order(day, here[stays & (self._need[here] >= self._need_target[here])])
@@ -200,7 +208,7 @@ class _Crowd:
 
     def _next_need(self, who: NDArray[np.int64]) -> NDArray[np.float64]:
         """Erlang thresholds for the coming order."""
-        steps = [exponential(self._keys[who], Purpose.NEED, self._order_count[who] * 4 + i) for i in range(4)]
+        steps = [exponential(self._keys[who], Purpose.NEED, self._order_count[who] * 5 + i) for i in range(5)]
         needed = self._trait["regularity"][who]
         return np.asarray(sum(np.where(i < needed, step, 0.0) for i, step in enumerate(steps)))
 

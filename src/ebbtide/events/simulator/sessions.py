@@ -47,7 +47,7 @@ def _starts(visits: NDArray[np.void]) -> dict[str, Any]:
 
 def _looks(visits: NDArray[np.void], buyers: NDArray[np.void], world: World) -> dict[str, Any]:
     """One entry a product looked at, with all that was chosen about it."""
-    depth = buyers["depth"][visits["who"]] * (1.0 - 0.65 * visits["bored"])
+    depth = buyers["depth"][visits["who"]] * (1.0 - 0.85 * visits["bored"])
     keys = buyers["key"][visits["who"]]
     count = 1 + poisson(keys, Purpose.LOOKS, visits["number"], depth, MOST_LOOKS - 1)
     place = np.repeat(np.arange(len(visits)), count)

@@ -84,11 +84,11 @@ def _sales(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
 
 def _price_path(days: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Steps up of 20 to 40 % at random times, each worn off slowly by competition."""
-    log_price, level, due = np.empty(days), 0.0, rng.exponential(600)
+    log_price, level, due = np.empty(days), 0.0, rng.exponential(1500)
     for day in range(days):
         if day >= due:
             level += np.log(rng.uniform(1.2, 1.4))
-            due = day + 90 + rng.exponential(600)
+            due = day + 90 + rng.exponential(1500)
         level *= 1 - 1 / 400
         log_price[day] = level
     return np.exp(log_price)
