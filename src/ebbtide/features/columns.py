@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,23 @@ class ItemHistory(NamedTuple):
     known_week: int
 
 
+_Named = TypeVar("_Named", bound=tuple[Any, ...])
+
+
+def frozen(arrays: _Named) -> _Named:
+    """The same named tuple with its arrays contiguous and read-only, so that the kernels see one type of each and are
+    compiled once, whether an array was copied or shares a frame's memory."""
+    return arrays._make(frozen_array(a) if isinstance(a, np.ndarray) else a for a in arrays)  # type: ignore[attr-defined, no-any-return]
+
+
+def frozen_array(array: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous, read-only view of an array, or of a copy."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 def no_items() -> ItemHistory:
     """The item history of a shard without a table."""
     nothing, numbers = np.zeros(0, np.int32), np.zeros(0, np.int64)
-    return ItemHistory(nothing, np.zeros(1, np.int64), nothing, numbers, numbers, numbers, 0)
+    return frozen(ItemHistory(nothing, np.zeros(1, np.int64), nothing, numbers, numbers, numbers, 0))

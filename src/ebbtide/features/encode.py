@@ -7,7 +7,11 @@ order whatever the order of the rows.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,13 +21,16 @@ from numpy.typing import NDArray
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.windows import DAY_US
 from ebbtide.events.schema import EVENT_TYPES
-from ebbtide.features.columns import Columns
+from ebbtide.features.columns import Columns, frozen, frozen_array
 from ebbtide.features.primitives import COLUMNS, KEYS
 from ebbtide.features.selectors import TYPE_CODES
 
 _HOUR_US = 3_600_000_000
 _WEEKDAYS_AND_HOURS = 24  # codes of the keys that are computed, not stored
 _STORED_KEYS = KEYS[:-2]
+_ORDER, _CUSTOM = TYPE_CODES["order"], TYPE_CODES["custom"]
+_SMALL_SHARD = 200_000  # events below which starting threads costs more than it saves
+_Runner = Callable[[Callable[[int], None], int], None]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -46,51 +53,81 @@ class EncodedShard:
 def encode(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
     """Encode an event frame with the columns of `EVENT_COLUMNS`, in any row order; sorted by (user_id, occurred_at,
     event_id) it goes fastest."""
-    start = _user_starts(shard["user_id"])
-    time = shard["occurred_at"].to_physical().to_numpy()
-    if not _is_sorted(shard, start, time):
+    facts = _facts(shard)
+    start, time = _user_starts(_array(facts["user_id"])), _microseconds(shard["occurred_at"])
+    users = shard["user_id"].gather(start[:-1])
+    if not _is_sorted(users, shard["event_id"], start, time):
         shard = shard.sort("user_id", "occurred_at", "event_id")
-        start = _user_starts(shard["user_id"])
-        time = shard["occurred_at"].to_physical().to_numpy()
-    known = shard["ingested_at"].to_physical().to_numpy()
-    type_code = _types(shard["type"])
-    values, value_row = _values(shard, type_code)
-    codes, code_row, code_count = _codes(shard, start, type_code, time)
-    coupon = shard["coupon"]
-    columns = Columns(
-        start=start,
-        time=time,
-        known=known,
-        delayed=_delayed(start, time, known),
-        key=_keys(type_code, time, values, value_row, _no_nulls(coupon)),
-        values=values,
-        value_row=value_row,
-        codes=codes,
-        code_row=code_row,
-        code_count=code_count,
-        longest=int(np.diff(start).max(initial=1)),
-        span_days=int((time.max() - time.min()) // DAY_US) + 2 if len(time) else 1,
+        facts = _facts(shard)
+        start, time = _user_starts(_array(facts["user_id"])), _microseconds(shard["occurred_at"])
+        users = shard["user_id"].gather(start[:-1])
+    known, type_code = _microseconds(shard["ingested_at"]), _array(facts["type"])
+    run = _in_turn if len(shard) < _SMALL_SHARD else _in_threads
+    values, value_row = _values(shard, type_code, run)
+    codes, code_row, code_count = _codes(facts, start, type_code, time, run)
+    columns = frozen(
+        Columns(
+            start=start,
+            time=time,
+            known=known,
+            delayed=_delayed(start, time, known),
+            key=_keys(type_code, time, values, value_row, _array(facts["coupon"])),
+            values=values,
+            value_row=value_row,
+            codes=codes,
+            code_row=code_row,
+            code_count=code_count,
+            longest=int(np.diff(start).max(initial=1)),
+            span_days=int((time.max() - time.min()) // DAY_US) + 2 if len(time) else 1,
+        )
     )
-    return EncodedShard(shard["user_id"].gather(start[:-1]), columns, definition.outcome, shard["item_id"])
+    return EncodedShard(users, columns, definition.outcome, shard["item_id"])
 
 
-def _user_starts(user_id: pl.Series) -> NDArray[np.int64]:
+def _facts(shard: pl.DataFrame) -> pl.DataFrame:
+    """In one query: type codes, whether a coupon was used, and for each key that is not empty a hash of its text, with
+    `:null` where some of it is null. Hashes only tell equal from unequal."""
+    nulls = {k: shard[k].null_count() for k in _STORED_KEYS}
+    found = [k for k in _STORED_KEYS if nulls[k] < len(shard) or k == "order_id"]
+    return shard.select(
+        pl.col("user_id").hash(),
+        pl.col("type").cast(pl.Enum(EVENT_TYPES), strict=False).to_physical().fill_null(_CUSTOM).cast(pl.UInt8),
+        pl.col("coupon").is_not_null(),
+        *(pl.col(k).hash() for k in found),
+        *(pl.col(k).is_null().alias(f"{k}:null") for k in found if nulls[k]),
+    )
+
+
+def _microseconds(moments: pl.Series) -> NDArray[np.int64]:
+    return _array(moments.to_physical())
+
+
+def _array(series: pl.Series) -> NDArray[Any]:
+    return frozen_array(series.to_numpy())
+
+
+def _in_turn(job: Callable[[int], None], count: int) -> None:
+    for i in range(count):
+        job(i)
+
+
+def _in_threads(job: Callable[[int], None], count: int) -> None:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(job, range(count)))
+
+
+def _user_starts(hashed: NDArray[np.uint64]) -> NDArray[np.int64]:
     """First row of each run of one user, and the number of rows."""
-    if not len(user_id):
-        return np.zeros(1, np.int64)
-    hashed = user_id.hash().to_numpy()
     new = np.flatnonzero(hashed[1:] != hashed[:-1]) + 1
-    return np.concatenate([[0], new, [len(hashed)]])
+    return np.concatenate([[0], new, [len(hashed)]]) if len(hashed) else np.zeros(1, np.int64)
 
 
-def _is_sorted(shard: pl.DataFrame, start: NDArray[np.int64], time: NDArray[np.int64]) -> bool:
-    first = shard["user_id"].gather(start[:-1])
-    if not first.is_sorted() or first.n_unique() < len(first):
+def _is_sorted(users: pl.Series, event_id: pl.Series, start: NDArray[np.int64], time: NDArray[np.int64]) -> bool:
+    if len(users) > 1 and not (users.is_sorted() and users.n_unique() == len(users)):
         return False
     fits, ties = _time_order(start, time)
     if not fits:
         return False
-    event_id = shard["event_id"]
     return bool((event_id.gather(ties) <= event_id.gather(ties + 1)).all()) if len(ties) else True
 
 
@@ -113,30 +150,25 @@ def _time_order(start: NDArray[np.int64], time: NDArray[np.int64]) -> tuple[bool
     return True, out
 
 
-def _types(type_: pl.Series) -> NDArray[np.uint8]:
-    codes = type_.cast(pl.Enum(EVENT_TYPES), strict=False).to_physical().cast(pl.UInt8)
-    return codes.fill_null(TYPE_CODES["custom"]).to_numpy()
-
-
-def _values(frame: pl.DataFrame, type_code: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def _values(
+    frame: pl.DataFrame, type_code: NDArray[np.uint8], run: _Runner
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     found = [c for c in COLUMNS[:-1] if frame[c].null_count() < len(frame)]
     late = np.flatnonzero(type_code == TYPE_CODES["delivery"])
     values = np.empty((len(found) + (len(late) > 0), len(frame)), np.float64)
     row = np.full(len(COLUMNS), -1, np.int32)
-    for i, name in enumerate(found):
-        row[COLUMNS.index(name)] = i
-        values[i] = frame[name].to_numpy()
+
+    def fill(i: int) -> None:
+        values[i] = frame[found[i]].to_numpy()
+
+    row[[COLUMNS.index(name) for name in found]] = np.arange(len(found))
+    run(fill, len(found))
     if len(late):
         row[COLUMNS.index("days_late")] = len(found)
         values[-1] = np.nan
         text = frame["properties"].gather(late).str.json_path_match("$.days_late")
         values[-1, late] = text.cast(pl.Float64, strict=False).to_numpy()
     return values, row
-
-
-def _no_nulls(series: pl.Series) -> NDArray[np.bool_]:
-    """(n,) where there is a value; (1,) False where there is none at all."""
-    return np.zeros(1, np.bool_) if series.null_count() == len(series) else series.is_not_null().to_numpy()
 
 
 def _keys(
@@ -173,37 +205,65 @@ def _pack_keys(
             key |= 1 << 9
         if discount >= 0 and values[discount, e] > 0:
             key |= 1 << 10
-        if len(coupon) > 1 and coupon[e]:
+        if coupon[e]:
             key |= 1 << 11
         out[e] = key
     return out
 
 
 def _codes(
-    frame: pl.DataFrame, start: NDArray[np.int64], type_code: NDArray[np.uint8], time: NDArray[np.int64]
+    facts: pl.DataFrame,
+    start: NDArray[np.int64],
+    type_code: NDArray[np.uint8],
+    time: NDArray[np.int64],
+    run: _Runner,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    found = [k for k in _STORED_KEYS if k == "order_id" or frame[k].null_count() < len(frame)]
-    codes = np.empty((len(found), len(frame)), np.int32)
+    found = [k for k in _STORED_KEYS if k in facts.columns]
+    codes = np.empty((len(found), len(facts)), np.int32)
+    most = np.full(len(found), _WEEKDAYS_AND_HOURS, np.int64)
     row = np.full(len(KEYS), -1, np.int32)
-    most = _WEEKDAYS_AND_HOURS
-    for i, name in enumerate(found):
-        row[KEYS.index(name)] = i
-        hashed, null = frame[name].hash().to_numpy(), frame[name].is_null().to_numpy()
-        if name == "order_id":
-            # an order line without an order id belongs to the order of its moment
-            alone = null & (type_code == TYPE_CODES["order"])
-            hashed = np.where(alone, (time.astype(np.uint64) ^ _MIX) * _MIX, hashed)
-            null = null & ~alone
-        most = max(most, _local_codes(start, hashed, null, codes[i]))
-    return codes, row, int(most)
+
+    def fill(i: int) -> None:
+        key = found[i]
+        hashed = _array(facts[key])
+        null = _array(facts[f"{key}:null"]) if f"{key}:null" in facts.columns else frozen_array(np.zeros(0, np.bool_))
+        if key == "order_id":
+            most[i] = _order_codes(start, hashed, null, time, type_code, codes[i])
+        else:
+            most[i] = _local_codes(start, hashed, null, codes[i])
+
+    row[[KEYS.index(key) for key in found]] = np.arange(len(found))
+    run(fill, len(found))
+    return codes, row, int(most.max(initial=_WEEKDAYS_AND_HOURS))
+
+
+@njit(cache=True, nogil=True)
+def _order_codes(
+    start: NDArray[np.int64],
+    hashed: NDArray[np.uint64],
+    null: NDArray[np.bool_],
+    time: NDArray[np.int64],
+    type_code: NDArray[np.uint8],
+    out: NDArray[np.int32],
+) -> int:
+    """Codes of orders: an order line without an order id belongs to the order of its moment."""
+    if len(null) == 0:
+        return int(_local_codes(start, hashed, null, out))
+    full, missing = np.empty(len(null), np.uint64), np.empty(len(null), np.bool_)
+    for e in range(len(null)):
+        moment = null[e] and type_code[e] == _ORDER
+        full[e] = (np.uint64(time[e]) ^ _MIX) * _MIX if moment else hashed[e]
+        missing[e] = null[e] and not moment
+    return int(_local_codes(start, full, missing, out))
 
 
 @njit(cache=True, nogil=True)
 def _local_codes(
     start: NDArray[np.int64], hashed: NDArray[np.uint64], null: NDArray[np.bool_], out: NDArray[np.int32]
 ) -> int:
-    """Dense codes within each user, by a small open-addressing table that one stamp a user empties."""
-    longest = 1
+    """Dense codes within each user, by a small open-addressing table that one stamp a user empties; returns the most
+    codes of one user. `null` (n,), or (0,) for none."""
+    some, longest = len(null) > 0, 1
     for u in range(len(start) - 1):
         longest = max(longest, start[u + 1] - start[u])
     size = 2
@@ -220,11 +280,11 @@ def _local_codes(
             mask *= 2
         mask -= 1
         for e in range(start[u], start[u + 1]):
-            if null[e]:
+            if some and null[e]:
                 out[e] = -1
                 continue
             h = hashed[e]
-            if e > start[u] and not null[e - 1] and hashed[e - 1] == h:
+            if e > start[u] and not (some and null[e - 1]) and hashed[e - 1] == h:
                 out[e] = out[e - 1]
                 continue
             i = np.int64((h ^ (h >> np.uint64(32))) & np.uint64(mask))

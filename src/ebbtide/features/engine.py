@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ebbtide.core.errors import InputError
 from ebbtide.features.catalogue import Catalogue
-from ebbtide.features.columns import no_items
+from ebbtide.features.columns import frozen_array, no_items
 from ebbtide.features.encode import EncodedShard
 from ebbtide.features.kernels.rows import fill_rows
 from ebbtide.features.plan import make_plan
@@ -36,7 +36,8 @@ def compute(
     small). Without `tables` the columns that need the item table are NaN.
     Raises InputError if `at_user` names no user of the shard.
     """
-    at_user, at_us = np.ascontiguousarray(at_user, np.int32), np.ascontiguousarray(at_us, np.int64)
+    at_user = frozen_array(np.asarray(at_user, np.int32))
+    at_us = frozen_array(np.asarray(at_us, np.int64))
     if len(at_user) and (at_user.min() < 0 or at_user.max() >= len(shard)):
         raise InputError(
             "a row asks for a user that the shard does not hold: it holds {users} users",
@@ -72,8 +73,8 @@ def _parts(
     user = at_user[rows]
     work = np.cumsum(np.diff(start)[user] + 20)
     if not len(rows) or cores == 1 or (work[-1] < _SMALL_WORK and not always):
-        return [rows]
+        return [frozen_array(rows)]
     ends = np.linspace(0, work[-1], _PARTS_PER_THREAD * cores + 1)[1:-1]
     cuts = np.minimum(np.searchsorted(work, ends), len(user) - 1)
     cuts = np.unique(np.searchsorted(user, user[cuts]))
-    return [part for part in np.split(rows, cuts) if len(part)]
+    return [frozen_array(part) for part in np.split(rows, cuts) if len(part)]

@@ -132,7 +132,6 @@ class Plan(NamedTuple):
     decays: DecayPlan
     traces: TracePlan
     tallies: TallyPlan
-    baskets: bool
     visit_windows_us: Longs
     feature: Ints
     op_start: Ints
@@ -163,7 +162,6 @@ def make_plan(features: tuple[Feature, ...], outcome: tuple[str, ...]) -> Plan:
         decays=maker.decays(),
         traces=maker.traces(),
         tallies=maker.tallies(),
-        baskets=slots.baskets,
         visit_windows_us=_longs([window_us(d) for d in slots.visits]),
         feature=_ints(order),
         op_start=_ints(np.searchsorted(ops[order], np.arange(len(Op) + 1))),

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ebbtide.core.ids import hash_texts
-from ebbtide.features.columns import ItemHistory
+from ebbtide.features.columns import ItemHistory, frozen
 from ebbtide.features.kernels.items import WEEK_US
 
 _FORMAT = 1
@@ -53,7 +53,9 @@ class ItemTable:
         places = pl.DataFrame({"item_id": names, "row": np.where(hit, at, -1).astype(np.int32)})
         row = pl.DataFrame({"item_id": item_ids}).join(places, on="item_id", how="left", maintain_order="left")["row"]
         known = row.fill_null(-1).to_numpy()
-        return ItemHistory(known, self.start, self.week, self.events, self.priced, self.log_price, self.known_week)
+        return frozen(
+            ItemHistory(known, self.start, self.week, self.events, self.priced, self.log_price, self.known_week)
+        )
 
     def save(self, folder: Path) -> None:
         """Write `items.npz` and `items.json`."""

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from ebbtide.core.windows import DAY_US
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.plan import ORDER
-from ebbtide.features.primitives import BASKET_STATS, COLUMNS, KEYS
+from ebbtide.features.primitives import COLUMNS, KEYS
 
 _ORDER_KEY = KEYS.index("order_id")
 _VALUE, _DISCOUNT = COLUMNS.index("value"), COLUMNS.index("discount")
 _COUPON_BIT = 1 << 11
-_STATS = len(BASKET_STATS)
 
 
 class Baskets(NamedTuple):
@@ -41,9 +40,8 @@ class Baskets(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_baskets(columns: Columns) -> Baskets:
-    """Scratch for one thread."""
-    n = columns.code_count
+def make_baskets(n: int) -> Baskets:
+    """Scratch for one thread, for users of at most n codes."""
     return Baskets(
         np.zeros(1, np.int64),
         np.full(n, -1, np.int64),
@@ -58,8 +56,8 @@ def make_baskets(columns: Columns) -> Baskets:
 
 
 @njit(cache=True, nogil=True)
-def fill_baskets(batch: Batch, columns: Columns, at: int, baskets: Baskets, place: NDArray[np.float64]) -> None:
-    """Fill the basket statistics of each row of `place` (rows, size) from column `at` on."""
+def fill_baskets(batch: Batch, columns: Columns, baskets: Baskets, place: NDArray[np.float64]) -> None:
+    """Fill each row of `place` (rows, statistics)."""
     time, known, key, values = columns.time, columns.known, columns.key, columns.values
     codes = columns.codes[columns.code_row[_ORDER_KEY]]
     value_row, discount_row = columns.value_row[_VALUE], columns.value_row[_DISCOUNT]
@@ -88,7 +86,7 @@ def fill_baskets(batch: Batch, columns: Columns, at: int, baskets: Baskets, plac
                 valued[n] += 1
             if discount_row >= 0 and not np.isnan(values[discount_row, e]):
                 discount[n] += values[discount_row, e]
-        _read(baskets, place[i, at : at + _STATS])
+        _read(baskets, place[i])
 
 
 @njit(cache=True, nogil=True)

@@ -17,7 +17,7 @@ from ebbtide.core.windows import DAY_US
 from ebbtide.features.columns import Batch, Columns, ItemHistory
 from ebbtide.features.kernels.codes import code_of
 from ebbtide.features.kernels.items import ItemMemory, look_up, make_item_memory
-from ebbtide.features.plan import UNIQUE_DAY, Plan
+from ebbtide.features.plan import UNIQUE_DAY, CellPlan
 from ebbtide.features.primitives import COLUMNS, KEYS
 
 NEVER = np.iinfo(np.int64).max
@@ -38,30 +38,35 @@ class CellScratch(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_cell_scratch(plan: Plan, columns: Columns) -> CellScratch:
+def make_cell_scratch(slots: int, seen_rows: int, followers: int, codes: int) -> CellScratch:
     """Scratch for one thread."""
-    cells = plan.cells
     return CellScratch(
         np.zeros(1, np.int64),
-        np.full((cells.feed.seen_rows, columns.code_count), -1, np.int64),
-        np.empty(cells.feed.slots, np.int64),
-        np.empty(cells.follower_count, np.int64),
-        np.empty(cells.follower_count, np.int64),
-        make_item_memory(columns),
+        np.full((seen_rows, codes), -1, np.int64),
+        np.empty(slots, np.int64),
+        np.empty(followers, np.int64),
+        np.empty(followers, np.int64),
+        make_item_memory(codes),
     )
 
 
 @njit(cache=True, nogil=True)
 def fill_cells(
-    batch: Batch, columns: Columns, items: ItemHistory, plan: Plan, scratch: CellScratch, place: NDArray[np.float64]
+    batch: Batch,
+    columns: Columns,
+    items: ItemHistory,
+    class_of_key: NDArray[np.int32],
+    cells: CellPlan,
+    scratch: CellScratch,
+    place: NDArray[np.float64],
 ) -> None:
     """Fill the cells of each row of `place` (rows, size) with every window's total, bin by bin.
 
     One long function on purpose: a call inside the loops would hand over, and count references to, dozens of arrays.
     """
     time, known, key, values, codes = columns.time, columns.known, columns.key, columns.values, columns.codes
-    value_row, code_row, class_of_key = columns.value_row, columns.code_row, plan.class_of_key
-    cells, feed, edges, tells_items = plan.cells, plan.cells.feed, plan.cells.edges_us, plan.cells.tells_items
+    value_row, code_row = columns.value_row, columns.code_row
+    feed, edges, tells_items = cells.feed, cells.edges_us, cells.tells_items
     plain_start, plain_slot, plain_oldest = feed.plain.start, feed.plain.slot, feed.plain.oldest
     weighted_start, weighted_slot, weighted_column = feed.weighted.start, feed.weighted.slot, feed.weighted.how
     unique_start, unique_slot, unique_key = feed.unique.start, feed.unique.slot, feed.unique.how

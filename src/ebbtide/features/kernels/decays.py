@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ebbtide.features.columns import Batch, Columns
-from ebbtide.features.plan import NO_WEIGHT, Plan
+from ebbtide.features.plan import NO_WEIGHT, DecayPlan
 from ebbtide.features.primitives import KEYS
 
 NEVER = np.iinfo(np.int64).min
@@ -33,26 +33,31 @@ class Decays(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_decays(plan: Plan, columns: Columns) -> Decays:
+def make_decays(count: int, lives: int, codes: int) -> Decays:
     """Scratch for one thread."""
     return Decays(
         np.full(1, NEVER, np.int64),
-        np.zeros(len(plan.decays.life), np.float64),
-        np.zeros(len(plan.decays.half_life_us), np.float64),
-        np.full(columns.code_count, -1, np.int64),
+        np.zeros(count, np.float64),
+        np.zeros(lives, np.float64),
+        np.full(codes, -1, np.int64),
     )
 
 
 @njit(cache=True, nogil=True)
-def fill_decays(batch: Batch, columns: Columns, plan: Plan, decays: Decays, place: NDArray[np.float64]) -> None:
-    """Fill the decayed sums of each row of `place` (rows, size)."""
+def fill_decays(
+    batch: Batch,
+    columns: Columns,
+    class_of_key: NDArray[np.int32],
+    plan: DecayPlan,
+    decays: Decays,
+    place: NDArray[np.float64],
+) -> None:
+    """Fill each row of `place` (rows, decays)."""
     time, known, key, values = columns.time, columns.known, columns.key, columns.values
-    value_row, orders, class_of_key = (
-        columns.value_row, columns.codes[columns.code_row[_ORDER_KEY]], plan.class_of_key,
-    )  # fmt: skip
-    start, slots, weights = plan.decays.lists.start, plan.decays.lists.slot, plan.decays.lists.how
-    life, counts_orders, half_life_us = plan.decays.life, plan.decays.counts_orders, plan.decays.half_life_us
-    grown, offset, met, at = decays.grown, decays.offset, decays.met, plan.places.decays
+    value_row, orders = columns.value_row, columns.codes[columns.code_row[_ORDER_KEY]]
+    start, slots, weights = plan.lists.start, plan.lists.slot, plan.lists.how
+    life, counts_orders, half_life_us = plan.life, plan.counts_orders, plan.half_life_us
+    grown, offset, met = decays.grown, decays.offset, decays.met
     first_at = decays.first_at[0]
     for i in range(len(batch.end)):
         as_of, delayed, walk, out = batch.as_of[i], batch.delayed[i], batch.walk[i], place[i]
@@ -93,12 +98,12 @@ def fill_decays(batch: Batch, columns: Columns, plan: Plan, decays: Decays, plac
         current, power = -1, 1.0
         for s in range(len(grown)):
             if first_at == NEVER:
-                out[at + s] = 0.0
+                out[s] = 0.0
                 continue
             if life[s] != current:
                 current = life[s]
                 power = np.exp2(offset[current] - (as_of - first_at) / half_life_us[current])
-            out[at + s] = grown[s] * power
+            out[s] = grown[s] * power
     decays.first_at[0] = first_at
 
 

@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US
-from ebbtide.features.columns import Columns, ItemHistory
+from ebbtide.features.columns import ItemHistory
 
 WEEK_US = 7 * DAY_US
 RECENT_WEEKS = 4
@@ -25,9 +25,8 @@ class ItemMemory(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_item_memory(columns: Columns) -> ItemMemory:
-    """Memory for one thread."""
-    codes = columns.code_count
+def make_item_memory(codes: int) -> ItemMemory:
+    """Memory for one thread, for users of at most so many codes."""
     return ItemMemory(np.empty(3, np.float64), np.full(codes, -1, np.int64), np.empty((codes, 3), np.float64))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US
 from ebbtide.features.columns import Batch, Columns
-from ebbtide.features.plan import Plan
+from ebbtide.features.plan import RhythmPlan
 from ebbtide.features.primitives import RHYTHM_STATS
 
 NEVER = np.iinfo(np.int64).min
@@ -39,9 +39,8 @@ class Rhythms(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_rhythms(plan: Plan, columns: Columns) -> Rhythms:
-    """Scratch for one thread."""
-    spans, count = plan.rhythms.span_count, plan.rhythms.rhythm_count
+def make_rhythms(spans: int, count: int, days: int) -> Rhythms:
+    """Scratch for one thread, for users of at most so many active days."""
     return Rhythms(
         np.empty(spans, np.int64),
         np.empty(spans, np.int64),
@@ -53,19 +52,24 @@ def make_rhythms(plan: Plan, columns: Columns) -> Rhythms:
         np.empty(count, np.int64),
         np.empty(count, np.float64),
         np.empty((count, 3), np.int64),
-        np.empty((count, min(columns.longest, columns.span_days)), np.int32),
+        np.empty((count, days), np.int32),
     )
 
 
 @njit(cache=True, nogil=True)
-def fill_rhythms(batch: Batch, columns: Columns, plan: Plan, rhythms: Rhythms, place: NDArray[np.float64]) -> None:
-    """Fill the spans, rhythms and quantiles of each row of `place` (rows, size)."""
-    time, known, key, class_of_key, places = (
-        columns.time, columns.known, columns.key, plan.class_of_key, plan.places,
-    )  # fmt: skip
-    span_start, span_slot = plan.rhythms.spans.start, plan.rhythms.spans.slot
-    rhythm_start, rhythm_slot = plan.rhythms.rhythms.start, plan.rhythms.rhythms.slot
-    quantile_slot, quantiles, ordered = plan.rhythms.quantile_slot, plan.rhythms.quantile, rhythms.ordered
+def fill_rhythms(
+    batch: Batch,
+    columns: Columns,
+    class_of_key: NDArray[np.int32],
+    plan: RhythmPlan,
+    rhythms: Rhythms,
+    place: NDArray[np.float64],
+) -> None:
+    """Fill each row of `place` (rows, 2 x spans + statistics x rhythms + quantiles)."""
+    time, known, key = columns.time, columns.known, columns.key
+    span_start, span_slot = plan.spans.start, plan.spans.slot
+    rhythm_start, rhythm_slot = plan.rhythms.start, plan.rhythms.slot
+    quantile_slot, quantiles, ordered = plan.quantile_slot, plan.quantile, rhythms.ordered
     first_at, last_at, days, last_day, seen_at = (
         rhythms.first_at, rhythms.last_at, rhythms.days, rhythms.last_day, rhythms.seen_at,
     )  # fmt: skip
@@ -91,14 +95,14 @@ def fill_rhythms(batch: Batch, columns: Columns, plan: Plan, rhythms: Rhythms, p
                     _begin_day(slot, day, rhythms)
         for s in range(len(first_at)):
             never = last_at[s] == NEVER
-            out[places.spans + 2 * s] = np.nan if never else (as_of - last_at[s]) / DAY_US
-            out[places.spans + 2 * s + 1] = np.nan if never else (as_of - first_at[s]) / DAY_US
+            out[2 * s] = np.nan if never else (as_of - last_at[s]) / DAY_US
+            out[2 * s + 1] = np.nan if never else (as_of - first_at[s]) / DAY_US
         for s in range(len(days)):
-            at = places.rhythms + s * _STATS
+            at = 2 * len(first_at) + s * _STATS
             _read(s, as_of, rhythms, out[at : at + _STATS])
         for q in range(len(quantiles)):
             s = quantile_slot[q]
-            out[places.quantiles + q] = _quantile(ordered[s], days[s] - 1, quantiles[q])
+            out[2 * len(first_at) + len(days) * _STATS + q] = _quantile(ordered[s], days[s] - 1, quantiles[q])
 
 
 @njit(cache=True, nogil=True)

@@ -33,9 +33,16 @@ Fill = Callable[
 
 
 @njit(cache=True, nogil=True)
-def _express(rows: NDArray[np.int64], plan: Plan, place: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+def _express(
+    rows: NDArray[np.int64],
+    feature: NDArray[np.int32],
+    start: NDArray[np.int32],
+    scale: NDArray[np.float64],
+    part: NDArray[np.int32],
+    place: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
     """Apply each feature's operation, operation by operation: see `primitives.Op`."""
-    feature, start, scale, part = plan.feature, plan.op_start, plan.scale, plan.part
     nan = np.float32(np.nan)
     for i in range(len(rows)):
         p, o = place[i], out[rows[i]]
@@ -73,7 +80,9 @@ def _take(
     rows: NDArray[np.int64],
     at_user: NDArray[np.int32],
     at_us: NDArray[np.int64],
-    columns: Columns,
+    start: NDArray[np.int64],
+    time: NDArray[np.int64],
+    delayed: NDArray[np.bool_],
     journey: NDArray[np.int64],
 ) -> Batch:
     """The batch of these rows; `journey` (3,) user, event reached and number of the walk go on from batch to batch."""
@@ -89,12 +98,12 @@ def _take(
     )
     for i in range(n):
         user, as_of = at_user[rows[i]], at_us[rows[i]]
-        begin = columns.start[user]
-        batch.as_of[i], batch.begin[i], batch.delayed[i] = as_of, begin, columns.delayed[user]
-        known = columns.time[begin : columns.start[user + 1]]
+        begin = start[user]
+        batch.as_of[i], batch.begin[i], batch.delayed[i] = as_of, begin, delayed[user]
+        known = time[begin : start[user + 1]]
         batch.end[i] = begin + np.searchsorted(known, as_of, side="right")
         # with late arrivals an event may have become known between two moments: begin again
-        batch.fresh[i] = user != journey[0] or columns.delayed[user]
+        batch.fresh[i] = user != journey[0] or delayed[user]
         if batch.fresh[i]:
             journey[0], journey[1] = user, begin
             journey[2] += 1
@@ -116,35 +125,36 @@ def _compile(version: str) -> Fill:
         plan: Plan,
         out: NDArray[np.float32],
     ) -> int:
-        places, windows_us = plan.places, plan.visit_windows_us
-        place = np.zeros((min(BATCH_ROWS, len(rows)), places.size), np.float64)
-        cells, totals, rhythms = (
-            make_cell_scratch(plan, columns),
-            make_totals(plan, columns),
-            make_rhythms(plan, columns),
-        )
-        decays, traces, tallies = make_decays(plan, columns), make_traces(plan, columns), make_tallies(plan, columns)
-        baskets, visits = make_baskets(columns), make_visits(len(windows_us) > 0, columns)
+        at, windows_us, class_of_key = plan.places, plan.visit_windows_us, plan.class_of_key
+        codes, longest = columns.code_count, columns.longest
+        cells = make_cell_scratch(plan.cells.feed.slots, plan.cells.feed.seen_rows, plan.cells.follower_count, codes)
+        totals = make_totals(plan.totals.feed.slots, plan.totals.feed.seen_rows, plan.totals.latest_count, codes)
+        rhythms = make_rhythms(plan.rhythms.span_count, plan.rhythms.rhythm_count, min(longest, columns.span_days))
+        decays = make_decays(len(plan.decays.life), len(plan.decays.half_life_us), codes)
+        traces = make_traces(plan.traces.trace_count, longest, codes)
+        tallies = make_tallies(len(plan.tallies.window_us), codes)
+        baskets, visits = make_baskets(codes), make_visits(longest if len(windows_us) else 0, codes)
+        place = np.zeros((min(BATCH_ROWS, len(rows)), at.size), np.float64)
         journey = np.full(3, -1, np.int64)
         for first in range(0, len(rows), BATCH_ROWS):
             part = rows[first : first + BATCH_ROWS]
-            batch = _take(part, at_user, at_us, columns, journey)
-            fill_cells(batch, columns, items, plan, cells, place)
-            fill_totals(batch, columns, plan, totals, place)
-            fill_rhythms(batch, columns, plan, rhythms, place)
-            if places.traces > places.decays:
-                fill_decays(batch, columns, plan, decays, place)
-            if places.tallies > places.traces:
-                fill_traces(batch, columns, plan, traces, place)
-            if places.baskets > places.tallies:
-                fill_tallies(batch, columns, plan, tallies, place)
-            if plan.baskets:
-                fill_baskets(batch, columns, places.baskets, baskets, place)
-            if len(windows_us) > 0:
-                fill_visits(batch, columns, windows_us, places.visits, visits, place)
+            batch = _take(part, at_user, at_us, columns.start, columns.time, columns.delayed, journey)
+            fill_cells(batch, columns, items, class_of_key, plan.cells, cells, place)
+            fill_totals(batch, columns, class_of_key, plan.totals, totals, place[:, at.totals : at.spans])
+            fill_rhythms(batch, columns, class_of_key, plan.rhythms, rhythms, place[:, at.spans : at.decays])
+            if at.traces > at.decays:
+                fill_decays(batch, columns, class_of_key, plan.decays, decays, place[:, at.decays : at.traces])
+            if at.tallies > at.traces:
+                fill_traces(batch, columns, class_of_key, plan.traces, traces, place[:, at.traces : at.tallies])
+            if at.baskets > at.tallies:
+                fill_tallies(batch, columns, class_of_key, plan.tallies, tallies, place[:, at.tallies : at.baskets])
+            if at.visits > at.baskets:
+                fill_baskets(batch, columns, baskets, place[:, at.baskets : at.visits])
+            if at.clock > at.visits:
+                fill_visits(batch, columns, windows_us, visits, place[:, at.visits : at.clock])
             for i in range(len(part)):
-                read_clock(batch.as_of[i], place[i, places.clock :])
-            _express(part, plan, place, out)
+                read_clock(batch.as_of[i], place[i, at.clock :])
+            _express(part, plan.feature, plan.op_start, plan.scale, plan.part, place, out)
         return len(version)
 
     compiled: Fill = fill

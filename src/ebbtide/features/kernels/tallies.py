@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.kernels.codes import code_of
-from ebbtide.features.plan import Plan
+from ebbtide.features.plan import TallyPlan
 from ebbtide.features.slots import ALWAYS
 
 _LOGS = 1024
@@ -27,31 +27,37 @@ class Tallies(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_tallies(plan: Plan, columns: Columns) -> Tallies:
+def make_tallies(tallies: int, codes: int) -> Tallies:
     """Scratch for one thread."""
-    tallies = len(plan.tallies.window_us)
     n_log_n = np.zeros(_LOGS, np.float64)
     for n in range(1, _LOGS):
         n_log_n[n] = n * np.log(np.float64(n))
     return Tallies(
-        np.zeros((tallies, columns.code_count), np.int64),
-        np.empty((tallies, columns.code_count), np.int32),
+        np.zeros((tallies, codes), np.int64),
+        np.empty((tallies, codes), np.int32),
         np.zeros(tallies, np.int64),
         n_log_n,
     )
 
 
 @njit(cache=True, nogil=True)
-def fill_tallies(batch: Batch, columns: Columns, plan: Plan, tallies: Tallies, place: NDArray[np.float64]) -> None:
-    """Fill the tallies of each row of `place` (rows, size): entropy in nats, share of the commonest; NaN of nothing."""
+def fill_tallies(
+    batch: Batch,
+    columns: Columns,
+    class_of_key: NDArray[np.int32],
+    plan: TallyPlan,
+    tallies: Tallies,
+    place: NDArray[np.float64],
+) -> None:
+    """Fill each row of `place` (rows, 2 x tallies): entropy in nats, share of the commonest; NaN of nothing."""
     time, known, key, codes = columns.time, columns.known, columns.key, columns.codes
-    code_row, class_of_key, window_us = columns.code_row, plan.class_of_key, plan.tallies.window_us
-    start, slots, keys = plan.tallies.lists.start, plan.tallies.lists.slot, plan.tallies.lists.how
+    code_row, window_us = columns.code_row, plan.window_us
+    start, slots, keys = plan.lists.start, plan.lists.slot, plan.lists.how
     count, touched, touched_count, n_log_n = (
         tallies.tally, tallies.touched, tallies.touched_count, tallies.n_log_n,
     )  # fmt: skip
     for i in range(len(batch.end)):
-        as_of, delayed, out = batch.as_of[i], batch.delayed[i], place[i, plan.places.tallies :]
+        as_of, delayed, out = batch.as_of[i], batch.delayed[i], place[i]
         if batch.fresh[i]:
             for slot in range(len(window_us)):
                 _clear(count[slot], touched[slot], touched_count, slot)
@@ -66,7 +72,7 @@ def fill_tallies(batch: Batch, columns: Columns, plan: Plan, tallies: Tallies, p
                     _add(code, count[slot], touched[slot], touched_count, slot)
         for e in range(batch.end[i] - 1, batch.begin[i] - 1, -1):
             age = as_of - time[e]
-            if age >= plan.tallies.longest_us:
+            if age >= plan.longest_us:
                 break
             c = class_of_key[key[e]]
             if start[c] == start[c + 1] or (delayed and known[e] > as_of):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ebbtide.core.windows import DAY_US
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.kernels.codes import code_of
-from ebbtide.features.plan import Plan
+from ebbtide.features.plan import TotalPlan
 
 NEVER = np.iinfo(np.int64).min
 
@@ -27,31 +27,34 @@ class Totals(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_totals(plan: Plan, columns: Columns) -> Totals:
+def make_totals(slots: int, seen_rows: int, latest: int, codes: int) -> Totals:
     """Scratch for one thread."""
-    feed = plan.totals.feed
     return Totals(
-        np.empty(feed.slots, np.float64),
-        np.empty(feed.slots, np.int64),
-        np.full((feed.seen_rows, columns.code_count), -1, np.int64),
-        np.empty(plan.totals.latest_count, np.float64),
+        np.empty(slots, np.float64),
+        np.empty(slots, np.int64),
+        np.full((seen_rows, codes), -1, np.int64),
+        np.empty(latest, np.float64),
     )
 
 
 @njit(cache=True, nogil=True)
-def fill_totals(batch: Batch, columns: Columns, plan: Plan, totals: Totals, place: NDArray[np.float64]) -> None:
-    """Fill the totals and latest values of each row of `place` (rows, size)."""
+def fill_totals(
+    batch: Batch,
+    columns: Columns,
+    class_of_key: NDArray[np.int32],
+    plan: TotalPlan,
+    totals: Totals,
+    place: NDArray[np.float64],
+) -> None:
+    """Fill each row of `place` (rows, totals + latest values)."""
     time, known, key, values, codes = columns.time, columns.known, columns.key, columns.values, columns.codes
-    value_row, code_row, class_of_key, feed = columns.value_row, columns.code_row, plan.class_of_key, plan.totals.feed
+    value_row, code_row, feed = columns.value_row, columns.code_row, plan.feed
     plain_start, plain_slot = feed.plain.start, feed.plain.slot
     weighted_start, weighted_slot, weighted_column = feed.weighted.start, feed.weighted.slot, feed.weighted.how
     unique_start, unique_slot, unique_key = feed.unique.start, feed.unique.slot, feed.unique.how
-    latest_start, latest_slot, latest_column = (
-        plan.totals.latest.start, plan.totals.latest.slot, plan.totals.latest.how,
-    )  # fmt: skip
+    latest_start, latest_slot, latest_column = plan.latest.start, plan.latest.slot, plan.latest.how
     counts_known, seen_row = feed.counts_known, feed.seen_row
     sums, last_day, met, latest = totals.sums, totals.last_day, totals.met, totals.latest
-    at_totals, at_latest = plan.places.totals, plan.places.latest
     for i in range(len(batch.end)):
         as_of, delayed, walk, out = batch.as_of[i], batch.delayed[i], batch.walk[i], place[i]
         if batch.fresh[i]:
@@ -84,6 +87,6 @@ def fill_totals(batch: Batch, columns: Columns, plan: Plan, totals: Totals, plac
                 if row >= 0 and not np.isnan(values[row, e]):
                     latest[latest_slot[p]] = values[row, e]
         for s in range(len(sums)):
-            out[at_totals + s] = sums[s]
+            out[s] = sums[s]
         for s in range(len(latest)):
-            out[at_latest + s] = latest[s]
+            out[len(sums) + s] = latest[s]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.kernels.codes import code_of
-from ebbtide.features.plan import NO_KEY, Plan
+from ebbtide.features.plan import NO_KEY, TracePlan
 from ebbtide.features.primitives import COLUMNS, KEYS
+from ebbtide.features.slots import ALWAYS
 
 _ITEM, _PRICE = KEYS.index("item_id"), COLUMNS.index("unit_price")
 
@@ -28,26 +29,32 @@ class Traces(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_traces(plan: Plan, columns: Columns) -> Traces:
-    """Scratch for one thread."""
-    count = plan.traces.trace_count
+def make_traces(count: int, longest: int, codes: int) -> Traces:
+    """Scratch for one thread, for users of at most `longest` events."""
     return Traces(
         np.zeros(count, np.int64),
-        np.empty((count, columns.longest), np.int64),
-        np.empty((count, columns.longest), np.float64),
-        np.full((count, columns.code_count), -1, np.int64),
-        np.empty((count, columns.code_count), np.float64),
+        np.empty((count, longest), np.int64),
+        np.empty((count, longest), np.float64),
+        np.full((count, codes), -1, np.int64),
+        np.empty((count, codes), np.float64),
     )
 
 
 @njit(cache=True, nogil=True)
-def fill_traces(batch: Batch, columns: Columns, plan: Plan, traces: Traces, place: NDArray[np.float64]) -> None:
-    """Fill what is read of the traces in each row of `place` (rows, size)."""
+def fill_traces(
+    batch: Batch,
+    columns: Columns,
+    class_of_key: NDArray[np.int32],
+    plan: TracePlan,
+    traces: Traces,
+    place: NDArray[np.float64],
+) -> None:
+    """Fill each row of `place` (rows, reads)."""
     time, known, key, values, codes = columns.time, columns.known, columns.key, columns.values, columns.codes
-    code_row, class_of_key, price_row = columns.code_row, plan.class_of_key, columns.value_row[_PRICE]
-    start, slots, keys = plan.traces.lists.start, plan.traces.lists.slot, plan.traces.lists.how
+    code_row, price_row = columns.code_row, columns.value_row[_PRICE]
+    start, slots, keys = plan.lists.start, plan.lists.slot, plan.lists.how
     read_trace, read_window_us, read_known = (
-        plan.traces.read_trace, plan.traces.read_window_us, plan.traces.read_known,
+        plan.read_trace, plan.read_window_us, plan.read_known,
     )  # fmt: skip
     number, at, total, met, prices = traces.number, traces.at, traces.total, traces.met, traces.price
     for i in range(len(batch.end)):
@@ -78,12 +85,12 @@ def fill_traces(batch: Batch, columns: Columns, plan: Plan, traces: Traces, plac
         for r in range(len(read_trace)):
             slot = read_trace[r]
             end = number[slot]
-            begin = _after(at[slot], end, as_of - read_window_us[r])
+            begin = 0 if read_window_us[r] == ALWAYS else _after(at[slot], end, as_of - read_window_us[r])
             if read_known[r]:
-                out[plan.places.traces + r] = end - begin
+                out[r] = end - begin
             else:
                 before = total[slot, begin - 1] if begin > 0 else 0.0
-                out[plan.places.traces + r] = total[slot, end - 1] - before if end > begin else 0.0
+                out[r] = total[slot, end - 1] - before if end > begin else 0.0
 
 
 @njit(cache=True, nogil=True)

@@ -38,13 +38,12 @@ class Visits(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def make_visits(plan_wants: bool, columns: Columns) -> Visits:
-    """Scratch for one thread."""
-    longest = columns.longest if plan_wants else 0
+def make_visits(longest: int, codes: int) -> Visits:
+    """Scratch for one thread, for users of at most `longest` events."""
     return Visits(
         np.zeros(1, np.int64),
-        np.full(columns.code_count, -1, np.int64),
-        np.empty(columns.code_count, np.int64),
+        np.full(codes, -1, np.int64),
+        np.empty(codes, np.int64),
         np.full(1, -1, np.int64),
         np.empty(longest, np.int64),
         np.empty(longest, np.int64),
@@ -57,11 +56,10 @@ def fill_visits(
     batch: Batch,
     columns: Columns,
     windows_us: NDArray[np.int64],
-    at: int,
     visits: Visits,
     place: NDArray[np.float64],
 ) -> None:
-    """Fill the visit statistics of each row of `place` (rows, size) from column `at` on."""
+    """Fill the visit statistics of each row of `place` (rows, windows x statistics)."""
     time, known, key, codes = columns.time, columns.known, columns.key, columns.codes
     row, number, open_visit = columns.code_row[_SESSION], visits.number, visits.open_visit
     walks, numbers, events, began, ended = visits.walk, visits.place, visits.events, visits.began, visits.ended
@@ -90,7 +88,7 @@ def fill_visits(
                     open_visit[0] = visit
             events[visit] += 1
             ended[visit] = t
-        _read(as_of, number[0], windows_us, events, began, ended, place[i, at:])
+        _read(as_of, number[0], windows_us, events, began, ended, place[i])
 
 
 @njit(cache=True, nogil=True)
