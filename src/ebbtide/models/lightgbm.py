@@ -24,17 +24,27 @@ from ebbtide.models.tree_ensemble import TreeEnsemble
 
 @dataclass(frozen=True)
 class BoostingConfig:
-    """Settings of one boosted ensemble. `leaf_share`: least share of the training rows in one leaf."""
+    """Settings of one boosted ensemble. `leaf_share`: least share of the training rows in one leaf.
+
+    `seeds` boosters are averaged where there are at most `few_rows` rows, which need it most; half as many beyond, and
+    `rehearsal_seeds` when held-out moments are predicted.
+    """
 
     leaves: int = 15
     depth: int = 6
     learning_rate: float = 0.06
-    seeds: int = 3
+    seeds: int = 6
+    few_rows: int = 100_000
+    rehearsal_seeds: int = 2
     leaf_rows: int = 40
     leaf_share: float = 0.002
     column_share: float = 0.4
     row_share: float = 0.7
     ridge: float = 10.0
+
+    def seeds_for(self, rows: int) -> int:
+        """How many boosters to average."""
+        return self.seeds if rows <= self.few_rows else max(1, self.seeds // 2)
 
     def parameters(self, rows: int, seed: int) -> dict[str, Any]:
         """What LightGBM is told."""
@@ -73,13 +83,15 @@ class LightGbmModel:
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
         """Fit `rounds` rounds on all rows."""
-        self._texts = [b.model_to_string() for b in self._boosters(rows, self.rounds, self.config.seeds, seed)]
+        self._texts = [
+            b.model_to_string() for b in self._boosters(rows, self.rounds, self.config.seeds_for(len(rows)), seed)
+        ]
         self._trees = None
         return self
 
     def margin_path(self, rows: Rows, X: Matrix, *, seed: int) -> Vector:
         """Margins on X after each number of rounds of `rounds_grid`, (V, N), from one fit on `rows`."""
-        boosters = self._boosters(rows, self.rounds_grid[-1], max(1, self.config.seeds - 1), seed)
+        boosters = self._boosters(rows, self.rounds_grid[-1], self.config.rehearsal_seeds, seed)
         return np.asarray(np.mean([_staged(b, X, self.rounds_grid) for b in boosters], axis=0))
 
     def margin(self, X: Matrix) -> Vector:
