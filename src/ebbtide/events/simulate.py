@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ebbtide.core.errors import InputError
@@ -18,7 +19,7 @@ from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import DAY_US, to_us
 from ebbtide.events.simulator.aftermath import aftermath_rows
 from ebbtide.events.simulator.buyers import make_buyers
-from ebbtide.events.simulator.files import SimulationFiles, raw_events, workspace_text
+from ebbtide.events.simulator.files import GrowingTables, SimulationFiles, raw_events, workspace_text
 from ebbtide.events.simulator.frames import consent_frame, event_frame, exposure_frame, item_frame, user_frame
 from ebbtide.events.simulator.life import live
 from ebbtide.events.simulator.sessions import session_rows
@@ -128,24 +129,30 @@ def write_log(
     data, truth = folder / "data", folder / "truth"
     for place in (data, truth):
         place.mkdir(parents=True, exist_ok=True)
-    small: dict[str, list[pl.DataFrame]] = {"users": [], "consents": [], "exposures": [], "lives": []}
+    paths = {name: data / f"{name}.parquet" for name in ("users", "consents", "exposures")}
+    paths["lives"] = truth / "lives.parquet"
     events: list[Path] = []
-    counts = [0, 0, 0]
-    for number, chunk in enumerate(simulate(config, chunk_users=chunk_users)):
-        progress(Text("simulating", "模拟中"), number * chunk_users, config.users)
-        rows, copies, faults = raw_events(chunk.events, config)
-        events.append(data / f"events-{number:05d}.parquet")
-        rows.write_parquet(events[-1])
-        counts = [counts[0] + rows.height, counts[1] + copies, counts[2] + faults]
-        for name, frames in small.items():
-            frames.append(getattr(chunk, name))
+    counts = np.zeros(3, np.int64)
+    with GrowingTables(paths) as tables:
+        for number, chunk in enumerate(simulate(config, chunk_users=chunk_users)):
+            progress(Text("simulating", "模拟中"), number * chunk_users, config.users)
+            rows, copies, faults = raw_events(chunk.events, config)
+            events.append(data / f"events-{number:05d}.parquet")
+            rows.write_parquet(events[-1])
+            counts += (rows.height, copies, faults)
+            tables.add({name: getattr(chunk, name) for name in paths})
     progress(Text("simulating", "模拟中"), config.users, config.users)
-    paths = {name: (truth if name == "lives" else data) / f"{name}.parquet" for name in small}
-    for name, frames in small.items():
-        pl.concat(frames).write_parquet(paths[name])
     item_frame(config, make_world(config)).write_parquet(data / "items.parquet")
     (folder / "ebbtide.toml").write_text(workspace_text(config), encoding="utf-8")
     return SimulationFiles(
-        tuple(events), data / "items.parquet", paths["users"], paths["consents"], paths["exposures"], paths["lives"],
-        folder / "ebbtide.toml", *counts,
-    )  # fmt: skip
+        events=tuple(events),
+        items=data / "items.parquet",
+        users=paths["users"],
+        consents=paths["consents"],
+        exposures=paths["exposures"],
+        truth=paths["lives"],
+        workspace_file=folder / "ebbtide.toml",
+        rows=int(counts[0]),
+        copies=int(counts[1]),
+        faults=int(counts[2]),
+    )

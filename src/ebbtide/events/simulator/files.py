@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
 from ebbtide.core.ids import hash_texts
 from ebbtide.events.schema import EVENT_COLUMNS, TABLE_COLUMNS, TIME
@@ -29,6 +33,30 @@ class SimulationFiles:
     rows: int
     copies: int
     faults: int
+
+
+class GrowingTables:
+    """Parquet files that grow by a part at a time, so that memory is that of one part. Use it as a context."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths, self._writers = dict(paths), dict[str, pq.ParquetWriter]()
+
+    def add(self, parts: Mapping[str, pl.DataFrame]) -> None:
+        """Write the next part of each table."""
+        for name, part in parts.items():
+            table = part.to_arrow()
+            if name not in self._writers:
+                self._writers[name] = pq.ParquetWriter(self._paths[name], table.schema, compression="zstd")
+            self._writers[name].write_table(table)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for writer in self._writers.values():
+            writer.close()
 
 
 def raw_events(events: pl.DataFrame, config: SimulationConfig) -> tuple[pl.DataFrame, int, int]:
