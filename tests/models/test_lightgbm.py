@@ -41,7 +41,7 @@ def test_the_path_holds_the_margins_of_every_number_of_rounds(rows, make_rows):
 
     All columns are offered to every tree here: a round that is offered only columns without a split adds no tree.
     """
-    X, config = make_rows(60, seed=8).X, BoostingConfig(seeds=1, column_share=1.0)
+    X, config = make_rows(60, seed=8).X, BoostingConfig(seeds=1, rehearsal_seeds=1, column_share=1.0)
     path = LightGbmModel(config).margin_path(rows, X, seed=3)
     assert path.shape == (len(LightGbmModel.rounds_grid), 60)
     for k in (0, 2):
