@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import polars as pl
 
 from ebbtide.core.windows import DAY_US
@@ -17,6 +18,7 @@ from ebbtide.events.lake import Lake
 
 _KEY = ("user_id", "occurred_at", "type", "item_id", "order_id")
 _BETWEEN = "\x1f"
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def find_arrivals(
         rows, copies = rows.filter(first), rows.filter(~first)
     known = _known(lake, bucket, rows)
     made = with_event_ids(connection, rows, source, known["event_id"])
-    is_first = made["event_id"].is_first_distinct()
+    is_first = _firsts(made["event_id"])
     is_known = made["event_id"].is_in(known["event_id"].implode()) if known.height else ~is_first & is_first
     conflicts = _conflicts(made, known) if "event_id" in rows.columns else ~is_first & is_first
     repeated = (is_known | ~is_first) & ~conflicts
@@ -75,7 +77,7 @@ def _ordinals(made: pl.Series, rows: pl.DataFrame, taken: pl.Series) -> pl.Serie
     A corrected row counts from the number of events with its key that the lake holds.
     """
     corrected = "_quarantine_id" in rows.columns and rows["_quarantine_id"].null_count() < rows.height
-    if made.n_unique() == rows.height and not corrected:
+    if are_distinct(made) and not corrected:
         return None
     frame = pl.DataFrame({"id": made, "file": rows["file"]})
     ordinal = pl.int_range(pl.len()).over("file", "id")
@@ -88,6 +90,23 @@ def _ordinals(made: pl.Series, rows: pl.DataFrame, taken: pl.Series) -> pl.Serie
         extra = held.select(pl.when("fixed").then(pl.col("held").fill_null(0)).otherwise(0)).to_series()
         counted = counted.with_columns(pl.col("n") + extra.cast(pl.Int64))
     return counted["n"]
+
+
+def are_distinct(digests: pl.Series) -> bool:
+    """Whether texts of 32 hex digits are all different; once in ages False although they are.
+
+    Compares the first 16 digits as whole numbers, which is several times as fast as comparing texts.
+    """
+    array = digests.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, _, data = array.buffers()
+    if data is None or array.offset or data.size != 32 * len(array):
+        return digests.n_unique() == len(digests)
+    halves = np.frombuffer(data, np.uint64).reshape(-1, 4)
+    return pl.Series(halves[:, 0] * _MIX ^ halves[:, 1]).n_unique() == len(digests)
+
+
+def _firsts(ids: pl.Series) -> pl.Series:
+    return pl.repeat(True, len(ids), eager=True) if are_distinct(ids) else ids.is_first_distinct()
 
 
 def _known(lake: Lake, bucket: int, rows: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from ebbtide.core.config import Config, SourceConfig
 from ebbtide.core.errors import DefectError, InputError, SourceError
 from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.events.files import check_files, content_hash, find_files, format_of
 from ebbtide.events.lake import Lake, lake_folder
 from ebbtide.events.ledger import Counts, Entry, Ledger
@@ -30,6 +31,7 @@ from ebbtide.events.source import Source, resolve_source
 from ebbtide.events.sql_source import fetch_query
 from ebbtide.events.surroundings import one_writer, steady_disk
 from ebbtide.events.tables import is_committed
+from ebbtide.pipeline.ingest_sections import account_sections
 
 UNIT_BYTES = 64 << 20
 """Small files are committed together up to this size."""
@@ -43,7 +45,7 @@ __all__ = ["Counts", "IngestReport", "ingest", "ingested", "open_quarantine"]
 
 
 @dataclass
-class IngestReport:
+class IngestReport(Readable):
     """Counts by source, how often each reason for quarantine occurred, and what else the user should know."""
 
     sources: dict[str, Counts] = field(default_factory=dict)
@@ -62,6 +64,11 @@ class IngestReport:
         """Count one file; `again`: it was read before, so that nothing of it is new."""
         self.sources.setdefault(source, Counts()).add(entry.counts.again() if again else entry.counts)
         self.reasons.setdefault(source, Counter()).update(entry.reasons)
+
+    def sections(self) -> tuple[Section, ...]:
+        """Where the rows went, in words."""
+        rejected = sum((Counter(reasons) for reasons in self.reasons.values()), Counter[str]())
+        return account_sections(self.sources, self.total, rejected, tuple(self.notes))
 
     def to_json(self) -> dict[str, Any]:
         """The five counts in `total` and, with the `reasons`, for each of `sources`; `notes` in English."""

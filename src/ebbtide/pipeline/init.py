@@ -18,6 +18,7 @@ from ebbtide.core.config import ShopConfig, SourceConfig, parse_config
 from ebbtide.core.errors import InputError, SourceError
 from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import DAY_US, from_us
 from ebbtide.events.binding import bind_mapping
 from ebbtide.events.day_order import decide_order, needs_order
@@ -36,8 +37,14 @@ _ADVICE_ROWS = 3_000_000
 _NO_MAPPING = SourceConfig(path="-", columns={"user_id": "-"})
 
 
+_WRITTEN = Text(
+    "{file} written: read it, correct what was guessed wrong, then run `ebbtide ingest`",
+    "已写出 {file}：请阅读并改正猜错之处，然后运行 `ebbtide ingest`",
+)
+
+
 @dataclass(frozen=True)
-class InitReport:
+class InitReport(Readable):
     """What was written and why. `sources`: table, path and mapping of each; `definition`: the advised question in a
     sentence, None if none can be advised yet."""
 
@@ -46,6 +53,12 @@ class InitReport:
     sources: tuple[SourceText, ...]
     advice: DefinitionAdvice | None
     notes: tuple[Text, ...] = field(default=())
+
+    def sections(self) -> tuple[Section, ...]:
+        """What was guessed for each source, what to look at, and the advised question."""
+        written = _WRITTEN.format(file=self.file)
+        advice = (self.advice.text,) if self.advice else ()
+        return (*(s.section() for s in self.sources), Section(lines=(*self.notes, *advice, written)))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""

@@ -10,7 +10,11 @@ from typing import Any
 from ebbtide.churn.advice import DefinitionAdvice
 from ebbtide.core.config import SourceConfig
 from ebbtide.core.language import Text
+from ebbtide.core.sections import Section
 from ebbtide.core.windows import describe_days
+
+_MAPPING = (Text("canonical column", "规范列"), Text("from", "取自"))
+_PRESET = Text("shipped mapping `{name}`", "内置映射 `{name}`")
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,13 @@ class SourceText:
     config: SourceConfig
     remarks: tuple[Text, ...]
     unused: tuple[str, ...]
+
+    def section(self) -> Section:
+        """The mapping as a table, with the remarks."""
+        config = self.config
+        title = Text(f"{config.table} from {config.path}", f"{config.table}，取自 {config.path}")
+        preset = (_PRESET.format(name=config.preset),) if config.preset else ()
+        return Section(title, (*preset, *self.remarks), _MAPPING, tuple(config.columns.items()))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
