@@ -21,13 +21,13 @@ from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import as_utc, parse_moment
 from ebbtide.dashboard.page import Page, render_report
-from ebbtide.events.quarantine import Quarantine
 from ebbtide.pipeline import bundles
 from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.explain import Explanation, explain
-from ebbtide.pipeline.ingest import IngestReport, ingest, open_quarantine
+from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
+from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export_quarantine, list_quarantine
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
 from ebbtide.pipeline.train import TrainReport, train
@@ -72,21 +72,23 @@ class Workspace:
         *,
         frame: object | None = None,
         source: str | None = None,
+        rebuild: bool = False,
     ) -> IngestReport:
         """Raw files, or a table in memory, into the lake; bad rows into the quarantine. The same rows twice add nothing.
 
         `frame`: a pandas, Polars or Arrow table with the raw columns that `source` maps; without files and frame, all
-        sources of the config are read. Raises InputError for a frame that is no table, or both at once.
+        sources of the config are read. `rebuild` throws the lake away first, for a changed mapping.
+        Raises InputError for a frame that is no table, or files and frame at once.
         """
         if frame is None:
             paths = [Path(file) for file in files] if files else None
-            return ingest(self.config, self.path, paths, source=source, progress=self._progress)
+            return ingest(self.config, self.path, paths, source=source, rebuild=rebuild, progress=self._progress)
         if files:
             raise InputError("give files or a frame, not both", "请只给出文件或数据表之一")
         with TemporaryDirectory(prefix="ebbtide-") as folder:
             file = Path(folder) / "frame.parquet"
             as_polars(frame).write_parquet(file)
-            return ingest(self.config, self.path, [file], source=source, progress=self._progress)
+            return ingest(self.config, self.path, [file], source=source, rebuild=rebuild, progress=self._progress)
 
     def check(self) -> CheckReport:
         """What the log holds, what looks odd, and whether it can answer the churn question."""
@@ -137,8 +139,8 @@ class Workspace:
 
     @property
     def quarantine(self) -> Quarantine:
-        """The rows that were not accepted. Raises MissingError if nothing was ingested yet."""
-        return open_quarantine(self.path)
+        """The rows that were not accepted."""
+        return Quarantine(self.path)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,20 @@ class Models:
     def compare(self, first: str, second: str | None = None) -> bundles.Comparison:
         """Judge two bundles on outcomes that neither has seen; `second` is the current one by default."""
         return bundles.compare_bundles(self.path, first, second, progress=self.progress)
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """The rows of one workspace that were not accepted; called, it counts them by file and reason."""
+
+    path: Path
+
+    def __call__(self, *, source: str | None = None, reason: str | None = None) -> QuarantineList:
+        return list_quarantine(self.path, source=source, reason=reason)
+
+    def export(self, out: str | Path, *, source: str | None = None, reason: str | None = None) -> QuarantineExport:
+        """Write the rows to a file, to correct them and ingest the file."""
+        return export_quarantine(self.path, Path(out), source=source, reason=reason)
 
 
 def as_polars(table: object) -> pl.DataFrame:

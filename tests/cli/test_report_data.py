@@ -11,7 +11,8 @@ import pytest
 
 from ebbtide.cli.main import run
 from ebbtide.core.config import load_config
-from ebbtide.pipeline.report import collect_report, reason_lines
+from ebbtide.pipeline.listing import reason_lines
+from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.report_data import ReportData
 
 AS_OF = datetime(2024, 6, 10, tzinfo=UTC)

@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from ebbtide.cli.command import Command, both, make_app
-from ebbtide.cli.screen import Screen
-from ebbtide.cli.train import draw_past
 from ebbtide.cli.wiring import edge_of
-from ebbtide.pipeline.backtest import BacktestReport
 
 app = make_app()
 
@@ -30,8 +27,4 @@ def backtest(
     ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.backtest(moments=moments, model=model), _draw)
-
-
-def _draw(report: BacktestReport, screen: Screen) -> None:
-    draw_past(report.moments, screen)
+        edge.show(edge.workspace.backtest(moments=moments, model=model))

@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from ebbtide.cli.command import Command, both, make_app
-from ebbtide.cli.screen import Screen, write_json
 from ebbtide.cli.wiring import edge_of
 from ebbtide.core.language import Text
 
 app = make_app()
 
-_WRITTEN = Text("report of {users:,} customers written to {file}", "已写出 {users:,} 位顾客的报告：{file}")
+_WRITTEN = Text("written to {file}", "已写入 {file}")
 
 
 @app.command(cls=Command)
@@ -45,7 +44,4 @@ def report(
     with edge_of(ctx) as edge:
         page = edge.workspace.report(as_of=as_of, bundle=bundle)
         file = page.save(out or edge.workspace.path / "report.html")
-        if edge.flags.as_json:
-            write_json(page.to_json() | {"out": file})
-        else:
-            Screen(edge.language).say(_WRITTEN.format(users=page.data.users, file=file))
+        edge.show(page, closing=_WRITTEN.format(file=file), out=file)

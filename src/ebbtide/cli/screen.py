@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -18,16 +17,9 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from ebbtide.core.language import Language, Text
+from ebbtide.core.sections import Section, cell_text
 
 _PLAIN_WIDTH = 160
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table: its title, and whether it holds figures (then it is set right)."""
-
-    title: Text
-    figures: bool = False
 
 
 class Screen:
@@ -38,32 +30,30 @@ class Screen:
         width = None if sys.stdout.isatty() else _PLAIN_WIDTH
         self._console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
 
-    def say(self, text: Text | str, style: str = "") -> None:
-        """One paragraph."""
+    def say(self, text: Text | str | None, style: str = "") -> None:
+        """One paragraph; None says nothing."""
+        if text is None:
+            return
         self._console.print(Line(text if isinstance(text, str) else text[self.language], style), soft_wrap=True)
 
-    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[Any]], title: Text | None = None) -> None:
-        """A table; a cell may be a Text, a number, a string or None (shown as a dash)."""
-        table = Table(
-            title=Line(title[self.language], "bold") if title else None,
-            title_justify="left",
-            box=None,
-            header_style="bold",
-        )
-        for column in columns:
-            table.add_column(Line(column.title[self.language]), justify="right" if column.figures else "left")
-        for row in rows:
-            table.add_row(*(Line(self._cell(cell)) for cell in row))
-        self._console.print(table)
+    def show(self, sections: Sequence[Section]) -> None:
+        """Titles, sentences and tables, a blank line between sections that have a title."""
+        for place, section in enumerate(sections):
+            if section.title:
+                self.say("" if place else None)
+                self.say(section.title, "bold")
+            for line in section.lines:
+                self.say(line)
+            if section.rows:
+                self._table(section)
 
-    def _cell(self, cell: Any) -> str:
-        if cell is None:
-            return "–"
-        if isinstance(cell, Text):
-            return cell[self.language]
-        if isinstance(cell, int) and not isinstance(cell, bool):
-            return f"{cell:,}"
-        return f"{cell:,.3f}" if isinstance(cell, float) else str(cell)
+    def _table(self, section: Section) -> None:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for place, title in enumerate(section.columns):
+            table.add_column(Line(title[self.language]), justify="right" if section.holds_figures(place) else "left")
+        for row in section.rows:
+            table.add_row(*(Line(cell_text(cell, self.language)) for cell in row))
+        self._console.print(table)
 
 
 def write_json(value: Any) -> None:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 import typer
 
 from ebbtide.cli.flags import Flags
 from ebbtide.cli.screen import ProgressBars, Screen, write_json
 from ebbtide.core.errors import EbbtideError
-from ebbtide.core.language import Language
+from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress
+from ebbtide.core.sections import Section
 from ebbtide.workspace import Workspace
 
 
 class Answer(Protocol):
-    """What every use case returns: it can say itself as JSON."""
+    """What every use case returns: it can tell itself to programs and to people."""
 
-    def to_json(self) -> dict[str, object]: ...
+    def to_json(self) -> dict[str, Any]: ...
 
-
-A = TypeVar("A", bound=Answer)
+    def sections(self) -> tuple[Section, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,19 @@ class Edge:
     language: Language
     progress: Progress
 
-    def show(self, answer: A, draw: Callable[[A, Screen], None]) -> None:
-        """Print the answer: as JSON if asked, else as `draw` lays it out."""
+    def show(
+        self, answer: Answer, *, sections: tuple[Section, ...] | None = None, closing: Text | None = None, **more: Any
+    ) -> None:
+        """Print the answer: as JSON with `more` beside it if asked, else in words.
+
+        `sections` stand in for the answer's own; `closing` is said at the end.
+        """
         if self.flags.as_json:
-            write_json(answer.to_json())
-        else:
-            draw(answer, Screen(self.language))
+            write_json(answer.to_json() | more)
+            return
+        screen = Screen(self.language)
+        screen.show(answer.sections() if sections is None else sections)
+        screen.say(closing)
 
 
 @contextmanager

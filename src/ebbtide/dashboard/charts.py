@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from ebbtide.core.language import Language
-from ebbtide.dashboard.words import BANDS, Words
+from ebbtide.dashboard.words import Words
+from ebbtide.pipeline.listing import BAND_WORDS
 from ebbtide.pipeline.report_data import CurvePoint, Interval, ReportData
 
 Chart = dict[str, Any]
@@ -44,7 +45,7 @@ def _distribution(data: ReportData, language: Language, w: Words) -> Chart:
         "values": list(data.distribution.counts),
         "tones": [_band_at((a + b) / 2, data) for a, b in pairwise(edges)],
         "marks": [
-            {"at": _position(band.limit, edges), "label": f"{BANDS[band.name][language]} {band.limit:.0%}"}
+            {"at": _position(band.limit, edges), "label": f"{BAND_WORDS[band.name][language]} {band.limit:.0%}"}
             for band in data.bands
             if band.limit > 0
         ],

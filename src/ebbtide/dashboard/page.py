@@ -13,15 +13,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ebbtide.core.errors import RetryError
-from ebbtide.core.language import Language
+from ebbtide.core.language import Language, Text
+from ebbtide.core.sections import Readable, Section
 from ebbtide.dashboard import numbers
 from ebbtide.dashboard.charts import charts_of
-from ebbtide.dashboard.words import BANDS, Words
+from ebbtide.dashboard.words import Words
+from ebbtide.pipeline.listing import BAND_WORDS
 from ebbtide.pipeline.report_data import ReportData
+
+_ABOUT = Text(
+    "report on {users:,} customers as of {as_of:%Y-%m-%d}, {at_risk:,} of them at high risk",
+    "报告：截至 {as_of:%Y-%m-%d} 的 {users:,} 位顾客，其中高风险 {at_risk:,} 位",
+)
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(Readable):
     """A finished page, and the data that it shows."""
 
     html: str
@@ -40,6 +47,11 @@ class Page:
                 "the page could not be written: {reason}", "无法写出页面：{reason}", reason=reason
             ) from None
         return file
+
+    def sections(self) -> tuple[Section, ...]:
+        """What the page is about, in a sentence."""
+        about = _ABOUT.format(users=self.data.users, at_risk=self.data.users_at_risk, as_of=self.data.as_of)
+        return (Section(lines=(about,)),)
 
     def to_json(self) -> dict[str, Any]:
         """What the page is about, without the page."""
@@ -60,7 +72,7 @@ def render_report(data: ReportData, language: Language = "en") -> Page:
         .render(
             d=data,
             w=Words(language),
-            bands=BANDS,
+            bands=BAND_WORDS,
             language=language,
             charts=charts_of(data, language),
             charts_json=_script_json(charts_of(data, language)),

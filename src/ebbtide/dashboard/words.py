@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ebbtide.core.language import Language, Text
 
-BANDS: dict[str, Text] = {"high": Text("high", "高"), "medium": Text("medium", "中"), "low": Text("low", "低")}
-
 WORDS: dict[str, Text] = {
     "title": Text("Customers at risk", "流失预警"),
     "as_of": Text("As of", "截至"),

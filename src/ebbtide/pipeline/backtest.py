@@ -13,14 +13,15 @@ from ebbtide.core.config import Config
 from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.models.registry import candidates
 from ebbtide.pipeline.rehearsal import rehearse
 from ebbtide.pipeline.train import prepare
-from ebbtide.pipeline.verdict import PastMoment, judge_rehearsals
+from ebbtide.pipeline.verdict import PastMoment, judge_rehearsals, past_section
 
 
 @dataclass(frozen=True)
-class BacktestReport:
+class BacktestReport(Readable):
     """The rehearsed moments, oldest first."""
 
     model: str
@@ -29,6 +30,10 @@ class BacktestReport:
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
         return {"model": self.model, "moments": [m.to_json() for m in self.moments]}
+
+    def sections(self) -> tuple[Section, ...]:
+        """The moments as a table."""
+        return (past_section(self.moments),)
 
     def lines(self) -> list[Text]:
         """One line a moment."""

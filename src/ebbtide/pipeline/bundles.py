@@ -14,6 +14,7 @@ from ebbtide.churn.labels import churn_labels
 from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import from_us, to_us
 from ebbtide.evaluation.intervals import Estimate
 from ebbtide.evaluation.paired import paired_difference
@@ -24,6 +25,30 @@ from ebbtide.pipeline.dataset import LABEL_COLUMNS
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import score_members
 from ebbtide.pipeline.train import newest_moment
+
+_COLUMNS = (
+    Text("current", "当前"),
+    Text("bundle", "模型包"),
+    Text("knew until", "数据截至"),
+    Text("rows", "行数"),
+    Text("tested at", "检验时点"),
+    Text("AUROC", "AUROC"),
+    Text("95 % interval", "95% 区间"),
+    Text("calibration error", "校准误差"),
+    Text("quality", "质量"),
+)
+_NO_BUNDLE = Text("no trained bundle yet: run `ebbtide train`", "还没有训练好的模型包：请运行 `ebbtide train`")
+_COMPARED = Text(
+    "{first}: AUROC {first_auroc:.3f}; {second}: AUROC {second_auroc:.3f}; difference {d:+.3f} [{low:+.3f}, {high:+.3f}], "
+    "on {users:,} customers as of {as_of:%Y-%m-%d} whose outcome neither had seen",
+    "{first}：AUROC {first_auroc:.3f}；{second}：AUROC {second_auroc:.3f}；差 {d:+.3f} [{low:+.3f}, {high:+.3f}]，"
+    "基于 {as_of:%Y-%m-%d} 的 {users:,} 位顾客，两者均未见过其结果",
+)
+_VERDICTS = {
+    1: Text("{first} is better", "{first} 更好"),
+    0: Text("no difference can be told", "看不出差别"),
+    -1: Text("{second} is better", "{second} 更好"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +68,16 @@ class BundleSummary:
 
 
 @dataclass(frozen=True)
-class BundleList:
+class BundleList(Readable):
     """All bundles, oldest first."""
 
     bundles: tuple[BundleSummary, ...]
+
+    def sections(self) -> tuple[Section, ...]:
+        """The bundles as a table, the current one marked."""
+        if not self.bundles:
+            return (Section(lines=(_NO_BUNDLE,)),)
+        return (Section(columns=_COLUMNS, rows=tuple(_row(b) for b in self.bundles)),)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -55,7 +86,7 @@ class BundleList:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Readable):
     """Two bundles on the same users at one moment that neither had seen.
 
     `difference` is AUROC of `first` minus AUROC of `second`, with its paired 95 % interval.
@@ -69,6 +100,13 @@ class Comparison:
     first_auroc: float
     second_auroc: float
     difference: Estimate
+
+    def sections(self) -> tuple[Section, ...]:
+        """Both figures, their difference, and the verdict."""
+        d, low, high = (x or 0.0 for x in (self.difference.value, self.difference.low, self.difference.high))
+        told = _COMPARED.format(**vars(self), d=d, low=low, high=high)
+        verdict = _VERDICTS[1 if low > 0 else -1 if high < 0 else 0].format(first=self.first, second=self.second)
+        return (Section(lines=(told, verdict)),)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -172,6 +210,14 @@ def _summary(shelf: Shelf, name: str, current: bool) -> BundleSummary:
         calibration_error=test["metrics"]["ece"]["value"] if test else None,
         quality=test["quality"]["index"] if test else None,
     )
+
+
+def _row(b: BundleSummary) -> tuple[str | int | float | None, ...]:
+    auroc = b.auroc
+    ends = f"{auroc.low:.3f} – {auroc.high:.3f}" if auroc and auroc.low is not None and auroc.high is not None else None
+    tested = b.tested_at and b.tested_at[:10]
+    value = auroc.value if auroc else None
+    return ("*" if b.current else "", b.id, b.until[:10], b.rows, tested, value, ends, b.calibration_error, b.quality)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from ebbtide.core.config import Config
 from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import from_us, to_us
 from ebbtide.evaluation.intervals import wilson
 from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.pipeline.check_facts import LogFacts
 from ebbtide.pipeline.check_findings import Finding, find_oddities
+from ebbtide.pipeline.check_sections import sections
 from ebbtide.pipeline.dataset import LABEL_COLUMNS, Shards
 from ebbtide.pipeline.ingest import IngestReport, ingested
 from ebbtide.pipeline.places import Places
@@ -48,7 +50,7 @@ class BaseRate:
 
 
 @dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Readable):
     """The answer of `check`. `rows`: the account of all ingests so far. `until`: when the newest event was known; the question is judged on what was known then."""
 
     until: datetime
@@ -64,6 +66,10 @@ class CheckReport:
     def missing(self) -> tuple[str, ...]:
         """Capabilities that the log does not support."""
         return tuple(c for c in CAPABILITIES if c not in self.facts.capabilities)
+
+    def sections(self) -> tuple[Section, ...]:
+        """The report in the order in which a person reads it."""
+        return sections(self)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON-safe object; texts in both languages."""

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ebbtide.churn.advice import DefinitionAdvice
 from ebbtide.core.language import Text
+from ebbtide.core.sections import Section
 from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.events.validate import Reason
-from ebbtide.pipeline.check import BaseRate, CheckReport, rejected_rows
 from ebbtide.pipeline.check_facts import LogFacts
 
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report for the terminal: sentences, then a table whose cells are numbers, strings or Texts."""
-
-    title: Text
-    lines: tuple[Text, ...] = ()
-    columns: tuple[Text, ...] = ()
-    rows: tuple[tuple[Any, ...], ...] = ()
+if TYPE_CHECKING:
+    from ebbtide.pipeline.check import BaseRate, CheckReport
 
 
 def sections(report: CheckReport) -> tuple[Section, ...]:
     """The report in the order in which a person reads it."""
-    rejected = rejected_rows(report.rows)
+    rejected = sum((Counter(reasons) for reasons in report.rows.reasons.values()), Counter[str]())
     quarantine = (_quarantine_table(rejected),) if rejected else ()
     return (
         _overview(report),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,31 @@ import polars as pl
 
 from ebbtide.core.config import load_config
 from ebbtide.core.errors import InputError
-from ebbtide.core.language import Language
+from ebbtide.core.language import Language, Text, join_texts
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.events.simulate import SimulationConfig, write_log
 from ebbtide.pipeline.ingest import IngestReport, ingest
+from ebbtide.pipeline.listing import BAND_WORDS, reason_lines
 from ebbtide.pipeline.score import ScoreReport, score, write_scores
 from ebbtide.pipeline.train import TrainReport, train
 
 MARK = "Simulated shop"
+
+
+_LOG = Text(
+    "simulated: {rows:,} events; {accepted:,} accepted, {duplicates:,} duplicates",
+    "模拟：{rows:,} 个事件；接受 {accepted:,}，重复 {duplicates:,}",
+)
+_TOP = Text("Most at risk on {as_of:%Y-%m-%d}", "{as_of:%Y-%m-%d} 风险最高的顾客")
+_TRUTH = Text("Held against the truth, which only the simulator knows", "与只有模拟器知道的真相对照")
+_BANDS = (
+    Text("band", "等级"),
+    Text("customers", "顾客数"),
+    Text("had left for good", "已永久离开"),
+    Text("share", "占比"),
+)
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,7 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class DemoReport:
+class DemoReport(Readable):
     """What the demo did in `folder`, and how the bands compare with the truth, highest risk first."""
 
     folder: Path
@@ -39,6 +57,17 @@ class DemoReport:
     trained: TrainReport
     scored: ScoreReport
     truth: tuple[Gone, ...]
+
+    def sections(self) -> tuple[Section, ...]:
+        """The log, the figures, the top of the list, and the bands held against the truth."""
+        counts = self.ingested.sources["events"]
+        log = _LOG.format(rows=self.rows, accepted=counts.accepted, duplicates=counts.duplicates)
+        bands = tuple((BAND_WORDS[t.band], t.users, t.gone, f"{t.gone / max(t.users, 1):.0%}") for t in self.truth)
+        return (
+            Section(lines=(log, *self.trained.lines())),
+            Section(_TOP.format(as_of=self.scored.as_of), tuple(_most_at_risk(self.scored))),
+            Section(_TRUTH, columns=_BANDS, rows=bands),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -80,6 +109,14 @@ def demo(
     scored = score(config, folder, language=language, progress=progress)
     write_scores(scored.frame, folder / "scores.parquet")
     return DemoReport(folder, log.rows, ingested, trained, scored, _hold_against_truth(scored, log.truth))
+
+
+def _most_at_risk(scored: ScoreReport) -> Iterator[Text]:
+    """One line each: who, how likely, and the two strongest reasons for it."""
+    for row in scored.frame.head(_SHOWN).iter_rows(named=True):
+        why = [Text(line.text, line.text) for line in reason_lines(row["reasons"] or []) if line.raises]
+        said = Text(*[f"{row['user_id']}  {row['churn_probability']:.1%}  "] * 2)
+        yield said + join_texts(why[:2])
 
 
 def _hold_against_truth(scored: ScoreReport, lives: Path) -> tuple[Gone, ...]:

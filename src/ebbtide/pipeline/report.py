@@ -6,7 +6,6 @@ tell: data health, retention, survival. Nothing later than `as_of` is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +27,6 @@ from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.lake import Lake
 from ebbtide.events.validate import Reason
 from ebbtide.explain.families import families_of, family_names
-from ebbtide.explain.sentences import LOWERS, RAISES
 from ebbtide.features.families import FAMILIES
 from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline import report_quality as quality
@@ -36,6 +34,7 @@ from ebbtide.pipeline.check_facts import LogFacts
 from ebbtide.pipeline.check_findings import find_oddities
 from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.ingest import IngestReport, ingested
+from ebbtide.pipeline.listing import reason_lines
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.report_data import (
     AtRiskUser,
@@ -45,7 +44,6 @@ from ebbtide.pipeline.report_data import (
     Driver,
     Histogram,
     Interval,
-    ReasonLine,
     ReportData,
     RetentionRow,
     SourceCount,
@@ -199,17 +197,6 @@ def _at_risk(row: dict[str, Any]) -> AtRiskUser:
         value_at_risk=row["value_at_risk"],
         reasons=reason_lines(row["reasons"] or []),
     )
-
-
-def reason_lines(reasons: Sequence[Mapping[str, Any]]) -> tuple[ReasonLine, ...]:
-    """The reasons of one user without their opening words, for places that show the direction as a sign."""
-    openings = (*vars(RAISES).values(), *vars(LOWERS).values())
-    lines = []
-    for reason in reasons:
-        text = str(reason["text"])
-        opening = next((o for o in openings if text.startswith(o)), "")
-        lines.append(ReasonLine(text.removeprefix(opening), reason["direction"] == "raises"))
-    return tuple(lines)
 
 
 def _health(facts: LogFacts, rows: IngestReport) -> DataHealth:

@@ -21,6 +21,7 @@ from ebbtide.core.config import BandsConfig, Config
 from ebbtide.core.errors import InputError, MissingExtraError, RetryError
 from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
 from ebbtide.events.surroundings import surroundings_error
@@ -33,11 +34,16 @@ from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
 from ebbtide.models.bundle import Bundle
 from ebbtide.models.columns import with_model_columns
 from ebbtide.pipeline.dataset import VALUE_FEATURES, known_events
+from ebbtide.pipeline.listing import list_section
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.train import newest_moment
 
 ReasonsFor = Literal["none", "at_risk", "all"]
 BANDS = ("low", "medium", "high")
+_COUNTS = Text(
+    "{users:,} customers as of {as_of:%Y-%m-%d}: {high:,} at high risk, {medium:,} medium, {low:,} low",
+    "截至 {as_of:%Y-%m-%d} 共 {users:,} 位顾客：高风险 {high:,}，中风险 {medium:,}，低风险 {low:,}",
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scor
 
 
 @dataclass(frozen=True)
-class ScoreReport:
+class ScoreReport(Readable):
     """The ranked list, most at risk first: the columns of `score_shard` and percentile (0-100, 100 = most at risk)."""
 
     frame: pl.DataFrame
@@ -137,6 +143,11 @@ class ScoreReport:
         """Users in each band, high first."""
         counts = dict(self.frame["band"].value_counts().iter_rows())
         return {band: counts.get(band, 0) for band in reversed(BANDS)}
+
+    def sections(self, rows: int = 20) -> tuple[Section, ...]:
+        """How many are at risk, and the first rows of the list."""
+        counts = _COUNTS.format(users=len(self), as_of=self.as_of, **self.bands())
+        return (Section(lines=(counts,)), list_section(self.frame, self.currency, rows))
 
     def to_json(self) -> dict[str, Any]:
         """Counts; the list itself goes to a file or the terminal."""

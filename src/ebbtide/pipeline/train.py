@@ -20,6 +20,7 @@ from ebbtide.core.config import Config
 from ebbtide.core.errors import DataError, MissingError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import from_us
 from ebbtide.events.lake import Lake
 from ebbtide.features.catalogue import Catalogue, default_catalogue
@@ -54,11 +55,11 @@ from ebbtide.pipeline.rehearsal import (
     usual_values,
 )
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
-from ebbtide.pipeline.verdict import Verdict, judge_rehearsals
+from ebbtide.pipeline.verdict import Verdict, judge_rehearsals, past_section
 
 
 @dataclass(frozen=True)
-class TrainReport:
+class TrainReport(Readable):
     """What `train` did. `verdict` holds the honest figures of the policy; `sampled` is the share of users whose rows
     were used; `moments` how many closed cutoffs the bundle learnt from."""
 
@@ -83,6 +84,10 @@ class TrainReport:
             "sufficiency": self.sufficiency.to_json(),
             "verdict": self.verdict.to_json(),
         }
+
+    def sections(self) -> tuple[Section, ...]:
+        """The sentences, and the rehearsed moments as a table."""
+        return (Section(lines=tuple(self.lines())), past_section(self.verdict.backtest))
 
     def lines(self) -> list[Text]:
         """The result in a few sentences."""

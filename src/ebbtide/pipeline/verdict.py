@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ebbtide.core.config import Config
 from ebbtide.core.language import Text
+from ebbtide.core.sections import Section
 from ebbtide.core.windows import from_us
 from ebbtide.evaluation.slices import range_labels
 from ebbtide.evaluation.summary import Evaluation, evaluate
@@ -86,6 +87,29 @@ class Verdict:
             ),
             Text("quality ", "质量 ") + self.test.quality.advice,
         ]
+
+
+def past_section(moments: tuple[PastMoment, ...]) -> Section:
+    """The rehearsed moments as a table."""
+    return Section(_PAST_TITLE if moments else None, columns=_PAST_COLUMNS, rows=tuple(_past_row(m) for m in moments))
+
+
+def _past_row(m: PastMoment) -> tuple[Any, ...]:
+    value, low, high = m.auroc
+    ends = None if low is None or high is None else f"{low:.3f} – {high:.3f}"
+    return (f"{m.as_of:%Y-%m-%d}", m.users, f"{m.churn_rate:.1%}", f"{m.predicted_rate:.1%}", value, ends, m.ece)
+
+
+_PAST_TITLE = Text("Rehearsed in the past", "历史演练")
+_PAST_COLUMNS = (
+    Text("as of", "时点"),
+    Text("users", "用户数"),
+    Text("churned", "流失率"),
+    Text("predicted", "预测流失率"),
+    Text("AUROC", "AUROC"),
+    Text("95 % interval", "95% 区间"),
+    Text("calibration error", "校准误差"),
+)
 
 
 def judge_rehearsals(
