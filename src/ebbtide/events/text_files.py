@@ -10,6 +10,7 @@ from ebbtide.events.screening import read_blocks
 
 _HEAD_BYTES = 1 << 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_USUAL_PACKING = 6
 _FEW = 0.01
 """A share of undecodable lines up to which they count as broken rows; above it the encoding is another one."""
 
@@ -34,6 +35,14 @@ def read_head(file: Path, encoding: str) -> tuple[str, str]:
     if chosen.startswith("utf-8") and (_undecodable(head) > _FEW or "\0" in text[:1000]):
         raise _other_encoding(file, "UTF-8")
     return text.lstrip("\ufeff"), chosen
+
+
+def estimated_lines(file: Path) -> int:
+    """About how many lines a text file has, by its size and its first lines."""
+    head = next(read_blocks(file, _HEAD_BYTES), b"")
+    packed = file.suffix.lower() in (".gz", ".zst")
+    size = max(file.stat().st_size * (_USUAL_PACKING if packed else 1), len(head))
+    return round(size * head.count(b"\n") / len(head)) if head else 0
 
 
 def guess_encoding(file: Path) -> str:

@@ -31,6 +31,7 @@ from ebbtide.events.source import Source, resolve_source
 from ebbtide.events.sql_source import fetch_query
 from ebbtide.events.surroundings import one_writer, steady_disk
 from ebbtide.events.tables import is_committed
+from ebbtide.events.text_files import estimated_lines
 from ebbtide.pipeline.ingest_sections import account_sections
 
 UNIT_BYTES = 64 << 20
@@ -38,8 +39,6 @@ UNIT_BYTES = 64 << 20
 COMPACT_AT = 12
 """Files of one bucket from which on they are joined."""
 _FORGET_AFTER_SECONDS = 3600
-_BYTES_A_ROW = 100
-_PACKED = 6
 
 __all__ = ["Counts", "IngestReport", "ingest", "ingested", "open_quarantine"]
 
@@ -140,7 +139,7 @@ class _Run:
                     self._load_source(connection, lake, source, inputs)
                 self._compact(lake)
         finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            _clean(self.home)
         if self.errors:
             raise self._joined_error()
         return self.report
@@ -312,14 +311,13 @@ def _units(inputs: Iterable[RawInput]) -> Iterator[list[RawInput]]:
 
 
 def _estimated_rows(connection: duckdb.DuckDBPyConnection, given: RawInput) -> int:
-    """Rows of a file: exact for Parquet, by size for text; a damaged file counts nothing here."""
+    """Rows of a file: exact for Parquet, by its size and first lines for text; a damaged file counts nothing here."""
     try:
         if given.parts or format_of(given.file) == "parquet":
             return sum(parquet_rows(connection, p) for p in given.parts or [given.file])
+        return estimated_lines(given.file)
     except SourceError:
         return 0
-    packed = given.file.suffix.lower() in (".gz", ".zst")
-    return given.size * (_PACKED if packed else 1) // _BYTES_A_ROW
 
 
 def _joint_hash(parts: Sequence[Path]) -> str:
@@ -327,7 +325,7 @@ def _joint_hash(parts: Sequence[Path]) -> str:
 
 
 def _clean(home: Path) -> None:
-    """Remove what a killed run left behind, and data files that have been out of use for an hour."""
+    """Remove what a broken run left behind, and data files that have been out of use for an hour."""
     runs = {p.name for p in (home / "staging").glob("*")}
     shutil.rmtree(home / "staging", ignore_errors=True)
     if not (home / "lake" / "events" / "_delta_log").exists():
