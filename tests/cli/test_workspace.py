@@ -98,3 +98,18 @@ def test_the_how_to_page_runs_from_top_to_bottom(
     assert "accepted=1" in shown
     assert "不是时刻" in shown
     assert (tmp_path / "my-shop" / "report.html").is_file()
+
+
+def test_every_result_shows_itself_in_a_notebook_in_both_languages(shop: Path) -> None:
+    workspace = Workspace(shop)
+    results = [
+        workspace.check(),
+        workspace.score(),
+        workspace.explain(workspace.score().to_polars()["user_id"][0]),
+        workspace.models(),
+        workspace.quarantine(),
+    ]
+    for result in results:
+        shown = result._repr_html_()
+        assert "<script" not in shown
+        assert re.search("[一-鿿]", shown.split("<details>")[1])
