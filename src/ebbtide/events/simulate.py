@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
@@ -21,10 +22,10 @@ from ebbtide.events.simulator.aftermath import aftermath_rows
 from ebbtide.events.simulator.buyers import make_buyers
 from ebbtide.events.simulator.files import GrowingTables, SimulationFiles, raw_events, workspace_text
 from ebbtide.events.simulator.frames import consent_frame, event_frame, exposure_frame, item_frame, user_frame
-from ebbtide.events.simulator.life import live
+from ebbtide.events.simulator.life import chances_of_order, live
 from ebbtide.events.simulator.sessions import session_rows
 from ebbtide.events.simulator.settings import ACTIONS, CAUSES, SimulationConfig
-from ebbtide.events.simulator.truth import lives_frame, moment_frame
+from ebbtide.events.simulator.truth import effects_frame, lives_frame, moment_frame
 from ebbtide.events.simulator.world import make_world
 
 __all__ = [
@@ -98,11 +99,29 @@ class Truth:
         chunks = [frames[1:] for frames in self._live(moments)]
         return [pl.concat(list(frames)) for frames in zip(*chunks, strict=True)]
 
+    def effects(self, moment: datetime, *, futures: int = 20) -> pl.DataFrame:
+        """What each action at one midnight would change in P(order within 30 days), user by user.
+
+        Columns: user_id, order_chance (without any action), uplift_message, uplift_coupon, uplift_call. Each is the
+        mean over that many replays of the 30 days, so a chance has a standard error of at most 0.5 / sqrt(futures);
+        all actions meet the same chance, so a mean uplift is much sharper.
+        Raises InputError if the moment is no midnight inside the log.
+        """
+        day, world = self._day(moment), make_world(self._config)
+        frames = []
+        for buyers in self._chunks():
+            chances = chances_of_order(buyers, world, day, futures)
+            frames.append(effects_frame(chances, buyers, self._config, moment))
+        return pl.concat(frames)
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        for first in range(0, self._config.users, self._chunk_users):
+            yield make_buyers(self._config, first, min(self._chunk_users, self._config.users - first))
+
     def _live(self, moments: Sequence[datetime]) -> Iterator[list[pl.DataFrame]]:
         config, world = self._config, make_world(self._config)
         days = tuple(self._day(moment) for moment in moments)
-        for first in range(0, config.users, self._chunk_users):
-            buyers = make_buyers(config, first, min(self._chunk_users, config.users - first))
+        for buyers in self._chunks():
             story = live(buyers, world, days)
             states = [moment_frame(story, i, buyers, config, moment) for i, moment in enumerate(moments)]
             yield [lives_frame(story, buyers, config), *states]

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.events.simulator.chance import Purpose, exponential, uniform
+from ebbtide.events.simulator.crowd import CALL, COUPON, MESSAGE, NEWSLETTER_EVERY_DAYS
 from ebbtide.events.simulator.fates import BADLY_LATE_DAYS
 from ebbtide.events.simulator.goods import asked_price, choose_goods
-from ebbtide.events.simulator.life import CALL, COUPON, MESSAGE, NEWSLETTER_EVERY_DAYS, Story
+from ebbtide.events.simulator.life import Story
 from ebbtide.events.simulator.rows import DAY_SECONDS, KIND, NEWSLETTER, SECOND_US, Columns, stack
 from ebbtide.events.simulator.settings import CHANNELS, EARLIEST, NOTE_CALL, NOTE_SUPPORT, TEXT_LATE, TEXT_SUPPORT
 from ebbtide.events.simulator.world import World

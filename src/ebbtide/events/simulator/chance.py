@@ -72,6 +72,7 @@ class Purpose(IntEnum):
     ARM = auto()
     CONTACT_HOUR = auto()
     CONSENT_TIME = auto()
+    FUTURE_NEED = auto()
 
 
 def _mixed(z: Keys) -> Keys:

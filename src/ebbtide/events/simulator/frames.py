@@ -20,7 +20,8 @@ from ebbtide.events.schema import (
     USER_COLUMNS,
 )
 from ebbtide.events.simulator.chance import Purpose, uniform
-from ebbtide.events.simulator.life import NEWSLETTER_EVERY_DAYS, Story
+from ebbtide.events.simulator.crowd import NEWSLETTER_EVERY_DAYS
+from ebbtide.events.simulator.life import Story
 from ebbtide.events.simulator.rows import COLUMNS, DAY_SECONDS, NEWSLETTER, SECOND_US, Columns
 from ebbtide.events.simulator.settings import (
     ACTIONS,

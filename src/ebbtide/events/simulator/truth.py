@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US, to_us
 from ebbtide.events.schema import TIME
+from ebbtide.events.simulator.crowd import NEVER
 from ebbtide.events.simulator.frames import user_names
-from ebbtide.events.simulator.life import EFFECT_DAYS, NEVER, Story
+from ebbtide.events.simulator.life import Story
 from ebbtide.events.simulator.settings import ACTIONS, CATEGORIES, CAUSES, SimulationConfig
 
 SENSITIVITIES = ("delivery_sensitivity", "service_sensitivity", "price_sensitivity")
@@ -21,7 +22,7 @@ EFFECTS = ("message_effect", "coupon_effect", "call_effect")
 def lives_frame(story: Story, buyers: NDArray[np.void], config: SimulationConfig) -> pl.DataFrame:
     """One row a user: fixed traits, when the user left (null: never) and for which cause (null: never).
 
-    From `left_at` on, a midnight, there is no visit and no order.
+    From `left_at` on, a midnight, there is no order. At that very midnight the leaving still lies ahead.
     """
     left = pl.Series(story.left_day != NEVER)
     start = to_us(config.start_at)
@@ -50,16 +51,16 @@ def moment_frame(
     """Hidden state of each user who has joined by `moment`, from the record number `place` of the story.
 
     `order_rate_per_day` and the hazards are those of a customer who is still there: they do not tell who has left.
-    `main_cause`: for who has left, the cause of it; else the largest hazard. `uplift_*`: what the action would change
-    in P(order within 30 days), if rate and hazard stayed as they are and orders came at random; 0 for who has left.
+    `main_cause`: for who has left, the cause of it; else the largest hazard. `rate_change_*`, `hazard_change_*`: what
+    the action would add to order rate and hazard for EFFECT_DAYS; 0 for who has left.
     """
     hidden = story.moments[place]
     start, at = to_us(config.start_at), to_us(moment)
-    left = (story.left_day != NEVER) & (start + story.left_day.astype(np.int64) * DAY_US <= at)
+    left = (story.left_day != NEVER) & (start + story.left_day.astype(np.int64) * DAY_US < at)
     hazards = hidden["hazards"]
     cause = np.where(left, story.cause, hazards.argmax(axis=1))
     rate, hazard = hidden["order_rate"], hazards.sum(axis=1)
-    chances = {action: _order_chance(*_acted(action, rate, hazard, buyers)) for action in ACTIONS}
+    here_rate, here_hazard = np.where(left, 0.0, rate), np.where(left, 0.0, hazard)
     frame = pl.DataFrame(
         {
             "user_id": user_names(buyers),
@@ -70,25 +71,28 @@ def moment_frame(
             "engagement": hidden["engagement"],
             "churn_hazard_per_day": hazard,
             **{f"hazard_{name}": hazards[:, number] for number, name in enumerate(CAUSES)},
-            "order_chance": np.where(left, 0.0, chances["nothing"]),
-            **{f"uplift_{a}": np.where(left, 0.0, chances[a] - chances["nothing"]) for a in ACTIONS[1:]},
+            "rate_change_message": here_rate * buyers["message_effect"],
+            "rate_change_coupon": here_rate * buyers["coupon_effect"],
+            "hazard_change_coupon": here_hazard * (1 / (1 + buyers["coupon_effect"]) - 1),
+            "hazard_change_call": -here_hazard * buyers["call_effect"],
         }
     )
-    return frame.filter(pl.Series(start + buyers["join_day"].astype(np.int64) * DAY_US < at))
+    return frame.filter(_joined_before(moment, buyers, config))
 
 
-def _acted(
-    action: str, rate: NDArray[np.float64], hazard: NDArray[np.float64], buyers: NDArray[np.void]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rate and hazard while the action works."""
-    if action == "message":
-        return rate * (1 + buyers["message_effect"]), hazard
-    if action == "coupon":
-        return rate * (1 + buyers["coupon_effect"]), hazard / (1 + buyers["coupon_effect"])
-    return rate, hazard * (1 - buyers["call_effect"]) if action == "call" else hazard
+def effects_frame(
+    chances: NDArray[np.float64], buyers: NDArray[np.void], config: SimulationConfig, moment: datetime
+) -> pl.DataFrame:
+    """P(order within 30 days) of each user who has joined by `moment`, and what each action then would change in it."""
+    frame = pl.DataFrame(
+        {
+            "user_id": user_names(buyers),
+            "order_chance": chances[0],
+            **{f"uplift_{action}": chances[n] - chances[0] for n, action in enumerate(ACTIONS) if n},
+        }
+    )
+    return frame.filter(_joined_before(moment, buyers, config))
 
 
-def _order_chance(rate: NDArray[np.float64], hazard: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P(an order before leaving, within EFFECT_DAYS) of two competing exponential clocks."""
-    total = rate + hazard
-    return np.asarray(rate / total * -np.expm1(-total * EFFECT_DAYS))
+def _joined_before(moment: datetime, buyers: NDArray[np.void], config: SimulationConfig) -> pl.Series:
+    return pl.Series(to_us(config.start_at) + buyers["join_day"].astype(np.int64) * DAY_US < to_us(moment))
