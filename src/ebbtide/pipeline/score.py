@@ -83,13 +83,13 @@ def score_shard(
     return pl.DataFrame(
         {
             "user_id": scored.user_id,
-            "as_of": pl.Series([as_of] * len(p), dtype=TIME),
+            "as_of": _all_the_same(as_of, TIME, len(p)),
             "churn_probability": p,
             "band": pl.Series(band.astype(str), dtype=pl.String),
             "reasons": _reasons(scored, bundle, wanted[reasons], language),
             "expected_orders": scored.expected_orders,
             "value_at_risk": scored.value_at_risk,
-            "model": pl.Series([bundle.id] * len(p), dtype=pl.String),
+            "model": _all_the_same(bundle.id, pl.String(), len(p)),
         }
     ).with_columns(pl.col("expected_orders", "value_at_risk").fill_nan(None))
 
@@ -260,10 +260,14 @@ def _reasons(scored: Scored, bundle: Bundle, wanted: NDArray[np.bool_], language
     """The reasons of the wanted users; null for the others."""
     rows = np.flatnonzero(wanted)
     if not len(rows):
-        return pl.Series("reasons", [None] * len(wanted), dtype=REASONS_TYPE)
+        return _all_the_same(None, REASONS_TYPE, len(wanted))
     X = scored.X[rows]
     terms = bundle.calibration.apply_to_contributions(bundle.stack.contributions(X))
     currency = bundle.config.shop.currency
     said = reason_column(terms, X, bundle.columns, bundle.usual, currency=currency, language=language)
     place = pl.Series(np.where(wanted, np.cumsum(wanted) - 1, -1)).replace(-1, None)
     return said.gather(place)
+
+
+def _all_the_same(value: Any, dtype: pl.DataType, count: int) -> pl.Series:
+    return pl.repeat(value, count, dtype=dtype, eager=True)
