@@ -66,7 +66,11 @@ _PROFIT = (
 _KINDS: dict[str, Text] = {
     "tenure_days": Text("days since first order", "首单后天数"),
     "order_value": Text("mean order value", "平均订单金额"),
+    "country": Text("country", "国家"),
+    "channel": Text("channel", "渠道"),
+    "device": Text("device", "设备"),
 }
+_GROUPS: dict[str, Text] = {"(unknown)": Text("unknown", "未知"), "(other)": Text("all others", "其他")}
 _CARD_LIMITS = (
     Text("What it does not say", "它不说明什么"),
     Text(
@@ -119,7 +123,7 @@ def slices_of(test: Mapping[str, Any] | None) -> tuple[SliceRow, ...]:
     return tuple(
         SliceRow(
             kind=_KINDS.get(s["group"], Text(s["group"], s["group"])),
-            group=Text(s["label"], s["label"]),
+            group=_GROUPS.get(s["label"], _same(s["label"])),
             users=s["rows"],
             churn_rate=s["churned"] / s["rows"],
             auroc=_interval(s["auroc"]) if _known(s["auroc"]) else None,
