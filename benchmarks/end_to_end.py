@@ -25,9 +25,9 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import polars as pl
-from machine import machine_line
 
 from ebbtide.evaluation.ranking import auroc
+from machine import machine_line
 
 CONFIG = """
 [shop]

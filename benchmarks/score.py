@@ -24,7 +24,6 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import polars as pl
-from machine import machine_line
 
 from ebbtide.core.config import load_config
 from ebbtide.features.encode import encode
@@ -36,6 +35,7 @@ from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import ReasonsFor, score, score_shard, write_scores
 from ebbtide.pipeline.train import train
+from machine import machine_line
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 300
 UNTIL = START + timedelta(days=DAYS)
@@ -103,7 +103,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_log(users: int, mean_events: int, rng: np.random.Generator) -> pl.DataFrame:
+def make_log(users: int, mean_events: int, rng: np.random.Generator, prefix: str = "") -> pl.DataFrame:
     """Buyers with rates of their own who leave at some time; about a third of the events are orders, the rest views."""
     joined = rng.uniform(0, 0.8 * DAYS, users)
     left = np.minimum(joined + rng.exponential(150, users), DAYS)
@@ -116,11 +116,11 @@ def make_log(users: int, mean_events: int, rng: np.random.Generator) -> pl.DataF
     frame = pl.DataFrame({"user": user, "us": (day * 86_400_000_000).astype(np.int64), "order": order})
     item = rng.zipf(1.3, len(user)) % 5000
     return frame.select(
-        event_id=pl.int_range(pl.len()).cast(pl.String),
-        user_id=pl.format("u{}", "user"),
+        event_id=pl.format(f"{prefix}{{}}", pl.int_range(pl.len())),
+        user_id=pl.format(f"u{prefix}{{}}", "user"),
         occurred_at=pl.lit(START) + pl.col("us").cast(pl.Duration("us")),
         type=pl.when("order").then(pl.lit("order")).otherwise(pl.lit("product_view")),
-        order_id=pl.when("order").then(pl.format("o{}", pl.int_range(pl.len()))),
+        order_id=pl.when("order").then(pl.format(f"o{prefix}{{}}", pl.int_range(pl.len()))),
         item_id=pl.format("i{}", pl.Series(item)),
         category=pl.format("c{}", pl.Series(item % 40)),
         value=pl.when("order").then(pl.Series(np.exp(rng.normal(3, 0.8, len(user))))),
