@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The numeric columns and the keys that a catalogue reads."""
+
+    columns: frozenset[str]
+    keys: frozenset[str]
 
 
 class Columns(NamedTuple):
@@ -13,7 +22,7 @@ class Columns(NamedTuple):
 
     start (U + 1,) first event of each user; time, known (n,) occurred_at and ingested_at in UTC us; delayed (U,)
     whether any event of the user was ingested after it occurred; key (n,) type and conditions (`selectors.py`);
-    values (rows, n) numeric columns, value_row (len(COLUMNS),) their row or -1 where the column is empty;
+    values (rows, n) numeric columns, value_row (len(COLUMNS),) their row or -1 where the column is empty or not needed;
     codes (rows, n) identities, dense within each user, -1 for null, code_row (len(KEYS),) likewise; code_count the
     most codes of one user in any row; longest the most events of one user; span_days the days from the first event of
     the shard to its last.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.windows import DAY_US
 from ebbtide.events.schema import EVENT_TYPES
-from ebbtide.features.columns import Columns, frozen, frozen_array
+from ebbtide.features.columns import Columns, Needs, frozen, frozen_array
 from ebbtide.features.primitives import COLUMNS, KEYS
-from ebbtide.features.selectors import TYPE_CODES
+from ebbtide.features.selectors import TYPE_BITS, TYPE_CODES
 
 _HOUR_US = 3_600_000_000
-_WEEKDAYS_AND_HOURS = 24  # codes of the keys that are computed, not stored
-_STORED_KEYS = KEYS[:-2]
+_COMPUTED_KEYS, _COMPUTED_CODES = ("weekday", "hour"), 24  # keys that the kernels compute, and their most codes
 _ORDER, _CUSTOM = TYPE_CODES["order"], TYPE_CODES["custom"]
 _SMALL_SHARD = 200_000  # events below which starting threads costs more than it saves
 _Runner = Callable[[Callable[[int], None], int], None]
@@ -38,16 +37,29 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 class EncodedShard:
     """A shard ready for `engine.compute`; user i of `at_user` is `user_ids[i]`. Users ascend.
 
-    `item_ids` (n,) are the items in the order of the columns, for looking them up in a reference table.
+    What is always needed is encoded at once, the rest when a catalogue asks for it, and kept. `events` (n,) are the
+    frame's rows in the order of the arrays; the arrays as in `columns.Columns`.
     """
 
     user_ids: pl.Series
-    columns: Columns
     outcome: tuple[str, ...]
-    item_ids: pl.Series
+    events: pl.DataFrame
+    start: NDArray[np.int64]
+    time: NDArray[np.int64]
+    known: NDArray[np.int64]
+    delayed: NDArray[np.bool_]
+    key: NDArray[np.uint16]
+    _encoded: dict[Needs, Columns] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+    def columns(self, needs: Needs) -> Columns:
+        """The arrays with the columns and keys that are needed."""
+        if needs not in self._encoded:
+            self._encoded.clear()
+            self._encoded[needs] = _columns(self, needs)
+        return self._encoded[needs]
 
 
 def encode(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
@@ -61,40 +73,49 @@ def encode(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
         facts = _facts(shard)
         start, time = _user_starts(_array(facts["user_id"])), _microseconds(shard["occurred_at"])
         users = shard["user_id"].gather(start[:-1])
-    known, type_code = _microseconds(shard["ingested_at"]), _array(facts["type"])
-    run = _in_turn if len(shard) < _SMALL_SHARD else _in_threads
-    values, value_row = _values(shard, type_code, run)
-    codes, code_row, code_count = _codes(facts, start, type_code, time, run)
-    columns = frozen(
+    known = _microseconds(shard["ingested_at"])
+    return EncodedShard(
+        user_ids=users,
+        outcome=definition.outcome,
+        events=shard,
+        start=start,
+        time=time,
+        known=known,
+        delayed=_delayed(start, time, known),
+        key=_keys(shard, _array(facts["type"]), time, _array(facts["coupon"])),
+    )
+
+
+def _facts(shard: pl.DataFrame) -> pl.DataFrame:
+    """In one query: a hash of the user, the type's code, whether a coupon was used. Hashes only tell equal from
+    unequal."""
+    return shard.select(
+        pl.col("user_id").hash(),
+        pl.col("type").cast(pl.Enum(EVENT_TYPES), strict=False).to_physical().fill_null(_CUSTOM).cast(pl.UInt8),
+        pl.col("coupon").is_not_null(),
+    )
+
+
+def _columns(shard: EncodedShard, needs: Needs) -> Columns:
+    run = _in_turn if len(shard.events) < _SMALL_SHARD else _in_threads
+    values, value_row = _values(shard, sorted(needs.columns), run)
+    codes, code_row, code_count = _codes(shard, sorted(needs.keys), run)
+    time = shard.time
+    return frozen(
         Columns(
-            start=start,
+            start=shard.start,
             time=time,
-            known=known,
-            delayed=_delayed(start, time, known),
-            key=_keys(type_code, time, values, value_row, _array(facts["coupon"])),
+            known=shard.known,
+            delayed=shard.delayed,
+            key=shard.key,
             values=values,
             value_row=value_row,
             codes=codes,
             code_row=code_row,
             code_count=code_count,
-            longest=int(np.diff(start).max(initial=1)),
+            longest=int(np.diff(shard.start).max(initial=1)),
             span_days=int((time.max() - time.min()) // DAY_US) + 2 if len(time) else 1,
         )
-    )
-    return EncodedShard(users, columns, definition.outcome, shard["item_id"])
-
-
-def _facts(shard: pl.DataFrame) -> pl.DataFrame:
-    """In one query: type codes, whether a coupon was used, and for each key that is not empty a hash of its text, with
-    `:null` where some of it is null. Hashes only tell equal from unequal."""
-    nulls = {k: shard[k].null_count() for k in _STORED_KEYS}
-    found = [k for k in _STORED_KEYS if nulls[k] < len(shard) or k == "order_id"]
-    return shard.select(
-        pl.col("user_id").hash(),
-        pl.col("type").cast(pl.Enum(EVENT_TYPES), strict=False).to_physical().fill_null(_CUSTOM).cast(pl.UInt8),
-        pl.col("coupon").is_not_null(),
-        *(pl.col(k).hash() for k in found),
-        *(pl.col(k).is_null().alias(f"{k}:null") for k in found if nulls[k]),
     )
 
 
@@ -150,60 +171,70 @@ def _time_order(start: NDArray[np.int64], time: NDArray[np.int64]) -> tuple[bool
     return True, out
 
 
-def _values(
-    frame: pl.DataFrame, type_code: NDArray[np.uint8], run: _Runner
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    found = [c for c in COLUMNS[:-1] if frame[c].null_count() < len(frame)]
-    late = np.flatnonzero(type_code == TYPE_CODES["delivery"])
-    values = np.empty((len(found) + (len(late) > 0), len(frame)), np.float64)
+def _values(shard: EncodedShard, wanted: list[str], run: _Runner) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    type_code = shard.key & TYPE_BITS
+    series = {c: _numbers(shard.events, type_code, c) for c in wanted}
+    found = [c for c, s in series.items() if s is not None]
+    values = np.empty((len(found), len(shard.events)), np.float64)
     row = np.full(len(COLUMNS), -1, np.int32)
 
     def fill(i: int) -> None:
-        values[i] = frame[found[i]].to_numpy()
+        numbers = series[found[i]]
+        values[i] = numbers.to_numpy() if isinstance(numbers, pl.Series) else numbers
 
     row[[COLUMNS.index(name) for name in found]] = np.arange(len(found))
     run(fill, len(found))
-    if len(late):
-        row[COLUMNS.index("days_late")] = len(found)
-        values[-1] = np.nan
-        text = frame["properties"].gather(late).str.json_path_match("$.days_late")
-        values[-1, late] = text.cast(pl.Float64, strict=False).to_numpy()
     return values, row
 
 
+def _numbers(
+    events: pl.DataFrame, type_code: NDArray[np.integer[Any]], column: str
+) -> pl.Series | NDArray[np.float64] | None:
+    """A numeric column; None where it is empty. `days_late` stands in the properties of deliveries."""
+    if column != "days_late":
+        return events[column] if events[column].null_count() < len(events) else None
+    late = np.flatnonzero(type_code == TYPE_CODES["delivery"])
+    if not len(late):
+        return None
+    text = events["properties"].gather(late).str.json_path_match("$.days_late")
+    out = np.full(len(events), np.nan)
+    out[late] = text.cast(pl.Float64, strict=False).to_numpy()
+    return out
+
+
 def _keys(
-    type_code: NDArray[np.uint8],
-    time: NDArray[np.int64],
-    values: NDArray[np.float64],
-    value_row: NDArray[np.int32],
-    coupon: NDArray[np.bool_],
+    events: pl.DataFrame, type_code: NDArray[np.uint8], time: NDArray[np.int64], coupon: NDArray[np.bool_]
 ) -> NDArray[np.uint16]:
-    rows = [value_row[COLUMNS.index(name)] for name in ("days_late", "rating", "discount")]
-    return np.asarray(_pack_keys(type_code, time, values, rows[0], rows[1], rows[2], coupon))
+    def numbers(column: str) -> NDArray[np.float64]:
+        found = _numbers(events, type_code, column)
+        found = found.to_numpy() if isinstance(found, pl.Series) else found
+        return np.asarray(frozen_array(np.zeros(0) if found is None else found))
+
+    late, rating, discount = (numbers(c) for c in ("days_late", "rating", "discount"))
+    return np.asarray(_pack_keys(type_code, time, late, rating, discount, coupon))
 
 
 @njit(cache=True, nogil=True)
 def _pack_keys(
     type_code: NDArray[np.uint8],
     time: NDArray[np.int64],
-    values: NDArray[np.float64],
-    late: int,
-    rating: int,
-    discount: int,
+    late: NDArray[np.float64],
+    rating: NDArray[np.float64],
+    discount: NDArray[np.float64],
     coupon: NDArray[np.bool_],
 ) -> NDArray[np.uint16]:
-    """Type and conditions in one number, the bits of `selectors.CONDITIONS`."""
+    """Type and conditions in one number, the bits of `selectors.CONDITIONS`; a column without values is empty."""
     out = np.empty(len(type_code), np.uint16)
     for e in range(len(out)):
         hour = time[e] // _HOUR_US
         key = np.int64(type_code[e]) | (hour % 24 // 6) << 5
         if (hour // 24 + 3) % 7 >= 5:  # 1970-01-01 was a Thursday: 3 with Monday = 0
             key |= 1 << 7
-        if late >= 0 and values[late, e] > 0:
+        if len(late) and late[e] > 0:
             key |= 1 << 8
-        if rating >= 0 and values[rating, e] <= 2:
+        if len(rating) and rating[e] <= 2:
             key |= 1 << 9
-        if discount >= 0 and values[discount, e] > 0:
+        if len(discount) and discount[e] > 0:
             key |= 1 << 10
         if coupon[e]:
             key |= 1 << 11
@@ -211,30 +242,29 @@ def _pack_keys(
     return out
 
 
-def _codes(
-    facts: pl.DataFrame,
-    start: NDArray[np.int64],
-    type_code: NDArray[np.uint8],
-    time: NDArray[np.int64],
-    run: _Runner,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
-    found = [k for k in _STORED_KEYS if k in facts.columns]
-    codes = np.empty((len(found), len(facts)), np.int32)
-    most = np.full(len(found), _WEEKDAYS_AND_HOURS, np.int64)
+def _codes(shard: EncodedShard, wanted: list[str], run: _Runner) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    nulls = {k: shard.events[k].null_count() for k in wanted if k not in _COMPUTED_KEYS}
+    found = [k for k, n in nulls.items() if n < len(shard.events) or k == "order_id"]
+    # one query for all; a hash only tells equal from unequal
+    facts = shard.events.select(
+        *(pl.col(k).hash() for k in found), *(pl.col(k).is_null().alias(f"{k}:null") for k in found if nulls[k])
+    )
+    codes = np.empty((len(found), len(shard.events)), np.int32)
+    most = np.full(len(found), _COMPUTED_CODES, np.int64)
     row = np.full(len(KEYS), -1, np.int32)
 
     def fill(i: int) -> None:
         key = found[i]
         hashed = _array(facts[key])
-        null = _array(facts[f"{key}:null"]) if f"{key}:null" in facts.columns else frozen_array(np.zeros(0, np.bool_))
+        null = _array(facts[f"{key}:null"]) if nulls[key] else frozen_array(np.zeros(0, np.bool_))
         if key == "order_id":
-            most[i] = _order_codes(start, hashed, null, time, type_code, codes[i])
+            most[i] = _order_codes(shard.start, hashed, null, shard.time, shard.key, codes[i])
         else:
-            most[i] = _local_codes(start, hashed, null, codes[i])
+            most[i] = _local_codes(shard.start, hashed, null, codes[i])
 
     row[[KEYS.index(key) for key in found]] = np.arange(len(found))
     run(fill, len(found))
-    return codes, row, int(most.max(initial=_WEEKDAYS_AND_HOURS))
+    return codes, row, int(most.max(initial=_COMPUTED_CODES))
 
 
 @njit(cache=True, nogil=True)
@@ -243,7 +273,7 @@ def _order_codes(
     hashed: NDArray[np.uint64],
     null: NDArray[np.bool_],
     time: NDArray[np.int64],
-    type_code: NDArray[np.uint8],
+    key: NDArray[np.uint16],
     out: NDArray[np.int32],
 ) -> int:
     """Codes of orders: an order line without an order id belongs to the order of its moment."""
@@ -251,7 +281,7 @@ def _order_codes(
         return int(_local_codes(start, hashed, null, out))
     full, missing = np.empty(len(null), np.uint64), np.empty(len(null), np.bool_)
     for e in range(len(null)):
-        moment = null[e] and type_code[e] == _ORDER
+        moment = null[e] and key[e] & TYPE_BITS == _ORDER
         full[e] = (np.uint64(time[e]) ^ _MIX) * _MIX if moment else hashed[e]
         missing[e] = null[e] and not moment
     return int(_local_codes(start, full, missing, out))

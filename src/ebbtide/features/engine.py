@@ -44,17 +44,18 @@ def compute(
             "有一行指定的用户不在该分片中：分片共有 {users} 位用户",
             users=len(shard),
         )
-    plan = make_plan(catalogue.features, shard.outcome)
-    items = no_items() if tables is None else tables.look_up(shard.item_ids)
+    plan, needs = make_plan(catalogue.features, shard.outcome)
+    columns = shard.columns(needs)
+    items = no_items() if tables is None else tables.look_up(shard.events["item_id"])
     out = np.empty((len(at_user), len(catalogue)), np.float32)
     rows = _ordered(at_user, at_us)
     cores = threads or os.cpu_count() or 1
-    parts = _parts(shard.columns.start, rows, at_user, cores, always=threads is not None)
+    parts = _parts(shard.start, rows, at_user, cores, always=threads is not None)
     if len(parts) == 1:
-        fill_rows(parts[0], at_user, at_us, shard.columns, items, plan, out)
+        fill_rows(parts[0], at_user, at_us, columns, items, plan, out)
     else:
         with ThreadPoolExecutor(cores) as pool:
-            list(pool.map(lambda part: fill_rows(part, at_user, at_us, shard.columns, items, plan, out), parts))
+            list(pool.map(lambda part: fill_rows(part, at_user, at_us, columns, items, plan, out), parts))
     return out
 
 

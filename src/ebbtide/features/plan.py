@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US
+from ebbtide.features.columns import Needs, frozen
 from ebbtide.features.feature import Feature
 from ebbtide.features.primitives import COLUMNS, ITEM_COLUMNS, KEYS, PRICE_CHANGE, Cell, Op
-from ebbtide.features.selectors import KEY_COUNT, TYPE_CODES, parse_selector
+from ebbtide.features.selectors import KEY_COUNT, TYPE_BITS, TYPE_CODES, parse_selector
 from ebbtide.features.slots import ALWAYS, Places, Slots, collect_slots, make_places, place_of, window_us
 
 UNIQUE_DAY, UNIQUE_BLOCK = -1, -2
@@ -140,7 +141,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def make_plan(features: tuple[Feature, ...], outcome: tuple[str, ...]) -> Plan:
+def make_plan(features: tuple[Feature, ...], outcome: tuple[str, ...]) -> tuple[Plan, Needs]:
     """Compile features, for a definition's outcome types. Raises InputError for too many different windows."""
     expressions = [f.expression() for f in features]
     primitives = list(dict.fromkeys(p for e in expressions for p in e.parts))
@@ -153,7 +154,7 @@ def make_plan(features: tuple[Feature, ...], outcome: tuple[str, ...]) -> Plan:
     ops = _ints([e.op for e in expressions])
     order = np.argsort(ops, kind="stable")
     maker = _Maker(slots, outcome)
-    return Plan(
+    plan = Plan(
         class_of_key=maker.class_of_key,
         places=places,
         cells=maker.cells(),
@@ -168,6 +169,7 @@ def make_plan(features: tuple[Feature, ...], outcome: tuple[str, ...]) -> Plan:
         part=part[order],
         scale=np.array([e.scale for e in expressions], np.float64)[order],
     )
+    return frozen(plan), slots.needs()
 
 
 class _Maker:
@@ -180,7 +182,7 @@ class _Maker:
         selectors += [v.of for v in slots.latest] + [d.of for d in slots.decays]
         selectors += [t.of for t in slots.traces] + [t.of for t in slots.tallies]
         match = [parse_selector(s).accepts(outcome) for s in dict.fromkeys(selectors)]
-        is_order = (np.arange(KEY_COUNT) & 31) == ORDER
+        is_order = (np.arange(KEY_COUNT) & TYPE_BITS) == ORDER
         packed = np.packbits(np.vstack([is_order, *match]).T, axis=1)
         _, self._example, classes = np.unique(packed, axis=0, return_index=True, return_inverse=True)
         self._is_order = is_order[self._example]

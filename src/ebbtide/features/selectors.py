@@ -35,6 +35,7 @@ CONDITIONS: dict[str, tuple[int, int]] = {
 """night 0-6, morning 6-12, afternoon 12-18, evening 18-24 h UTC; weekend: Saturday, Sunday UTC; late: a delivery after
 its promise; low: a rating of 1 or 2; discounted: discount > 0; coupon: a coupon was used."""
 KEY_COUNT = 1 << 12
+TYPE_BITS = 31
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,14 @@ import numpy as np
 
 from ebbtide.core.errors import InputError
 from ebbtide.core.windows import DAY_US
+from ebbtide.features.columns import Needs
 from ebbtide.features.primitives import (
     BASKET_STATS,
     CLOCK_STATS,
+    COLUMNS,
     ITEM_COLUMNS,
+    KEYS,
+    PRICE_CHANGE,
     RHYTHM_STATS,
     TALLY_STATS,
     VISIT_STATS,
@@ -52,6 +56,22 @@ class Slots:
     tallies: list[Tally] = field(default_factory=list)
     visits: list[float | None] = field(default_factory=list)
     baskets: bool = False
+
+    def needs(self) -> Needs:
+        """What of the events the slots read. Orders are always told apart."""
+        weights = {c.weight.removeprefix("known:") for c in (*self.cells, *self.totals)} | {
+            d.weight for d in self.decays
+        }
+        told = bool(weights & set(ITEM_COLUMNS))
+        priced = told or any(t.what == PRICE_CHANGE for t in self.traces)
+        columns = (weights | {v.column for v in self.latest}) & set(COLUMNS)
+        columns |= {"unit_price"} if priced else set()
+        columns |= {"value", "discount"} if self.baskets else set()
+        keys = {c.unique for c in (*self.cells, *self.totals)} | {t.what for t in self.traces}
+        keys |= {t.key for t in self.tallies} | {"order_id"}
+        keys |= {"item_id"} if priced else set()
+        keys |= {"session_id"} if self.visits else set()
+        return Needs(frozenset(columns), frozenset(keys & set(KEYS)))
 
 
 class Places(NamedTuple):

@@ -16,6 +16,7 @@ from ebbtide.core.windows import DAY_US
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.plan import ORDER
 from ebbtide.features.primitives import COLUMNS, KEYS
+from ebbtide.features.selectors import TYPE_BITS
 
 _ORDER_KEY = KEYS.index("order_id")
 _VALUE, _DISCOUNT = COLUMNS.index("value"), COLUMNS.index("discount")
@@ -70,7 +71,7 @@ def fill_baskets(batch: Batch, columns: Columns, baskets: Baskets, place: NDArra
         if batch.fresh[i]:
             number[0] = 0
         for e in range(batch.resume[i], batch.end[i]):
-            if key[e] & 31 != ORDER or (delayed and known[e] > as_of):
+            if key[e] & TYPE_BITS != ORDER or (delayed and known[e] > as_of):
                 continue
             code = codes[e]
             if walks[code] != walk:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.primitives import KEYS, VISIT_STATS
-from ebbtide.features.selectors import TYPE_CODES
+from ebbtide.features.selectors import TYPE_BITS, TYPE_CODES
 
 _MINUTE_US = 60_000_000
 PAUSE_US = 30 * _MINUTE_US
@@ -68,7 +68,7 @@ def fill_visits(
         if batch.fresh[i]:
             number[0], open_visit[0] = 0, -1
         for e in range(batch.resume[i], batch.end[i]):
-            if not (_ON_SITE_BITS >> (key[e] & 31)) & 1 or (delayed and known[e] > as_of):
+            if not (_ON_SITE_BITS >> (key[e] & TYPE_BITS)) & 1 or (delayed and known[e] > as_of):
                 continue
             t = time[e]
             code = codes[row, e] if row >= 0 else -1
