@@ -1,12 +1,11 @@
 """Checking a mapping against a file: every expression is parsed, its columns found, and tried on the views it needs.
 
-An expression that fails on one row gives null there, never an error of the whole file; `failed_sql` tells such a null
-from one that is meant.
+The views stand in the SQL where the columns stood, so that a value that does not fit makes the expression fail, and
+only where it is asked for: not in a branch of a CASE that is not taken.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -30,23 +29,13 @@ _KINDS = {pl.Float64: "number", pl.Boolean: "flag", pl.Datetime: "time", pl.Stri
 
 @dataclass(frozen=True)
 class Bound:
-    """An expression that DuckDB accepts: its SQL over the views, its result type, its columns with their views,
-    whether it is nothing but one column, and all texts that it can give, if they are known."""
+    """An expression that DuckDB accepts: its SQL over the raw relation, which raises on a value that does not fit, its
+    result type, the column if it is nothing but one, and all texts that it can give, if they are known."""
 
     sql: str
     type: str
-    views: tuple[tuple[RawColumn, str], ...]
-    plain: bool
+    column: RawColumn | None = None
     texts: frozenset[str] | None = None
-
-    def failed_sql(self) -> list[str]:
-        """SQL conditions under which it gives null on a row although the raw values are there."""
-        lost = [
-            f"({view_name(c.name, 'present')} and {view_name(c.name, v)} is null)"
-            for c, v in self.views
-            if v == "number" or (v == "typed" and c.text_based and c.type != "VARCHAR")
-        ]
-        return lost if self.plain or not self.views else [*lost, f"try(({self.sql}) is null) is null"]
 
 
 def kind_of(table: str, column: str) -> str:
@@ -58,11 +47,6 @@ def kind_of(table: str, column: str) -> str:
     if column in ("type", "properties"):
         return {"type": "type", "properties": "json"}[column]
     return _KINDS[type(TABLE_COLUMNS[table][column])]
-
-
-def view_name(column: str, view: str) -> str:
-    """The SQL name of a view of a raw column."""
-    return quoted(f"{view}:{column}")
 
 
 def bind_mapping(connection: duckdb.DuckDBPyConnection, raw: RawTable, source: Source) -> dict[str, Bound]:
@@ -115,18 +99,23 @@ def _bind(connection: duckdb.DuckDBPyConnection, raw: RawTable, expression: Expr
     complaint = ""
     for use in uses:
         chosen = {r: columns[r.name].view(r.use, use) for r in expression.references}
-        names = {r: f"{view}:{columns[r.name].name}" for r, view in chosen.items()}
-        sql = expression.rename(names.__getitem__)
-        views = tuple(dict.fromkeys((columns[r.name], view) for r, view in chosen.items()))
-        listed = ", ".join(f"{c.sql(v)} as {view_name(c.name, v)}" for c, v in views) or "1"
+        sql = expression.rename(lambda r, chosen=chosen: _placeholder(columns[r.name], chosen[r]))  # type: ignore[misc]
+        for reference, view in chosen.items():
+            column = columns[reference.name]
+            sql = sql.replace(quoted(_placeholder(column, view)), f"({column.sql(view)})")
         try:
-            tried = f"select try({sql}) as x from (select {listed} from {raw.relation})"
+            tried = f"select try({sql}) as x from {raw.relation}"
             connection.execute(f"explain {tried}").fetchall()  # folds constants: `'cart'::double` fails here
             kind = str(connection.execute(f"describe {tried}").fetchall()[0][1])
-            return Bound(sql, kind, views, expression.is_plain, expression.texts)
+            plain = columns[expression.references[0].name] if expression.is_plain else None
+            return Bound(sql, kind, plain, expression.texts)
         except duckdb.Error as fault:
-            complaint = complaint or re.sub(r"\b(text|typed|number):", "", str(fault).splitlines()[0])
+            complaint = complaint or str(fault).splitlines()[0]
     return complaint
+
+
+def _placeholder(column: RawColumn, view: str) -> str:
+    return f"{view}:{column.name}"
 
 
 def _target_problems(source: Source) -> list[Text]:

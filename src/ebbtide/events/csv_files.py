@@ -144,5 +144,5 @@ def _sniff(
 def _column(name: str, sql_type: str, formats: dict[str, str | None], decimal: str) -> RawColumn:
     text = quoted(name)
     given = formats.get(sql_type)
-    typed = f"try_strptime(nullif(trim({text}), ''), {literal(given)})::{sql_type}" if given else ""
+    typed = f"strptime(nullif(trim({text}), ''), {literal(given)})::{sql_type}" if given else ""
     return text_column(name, sql_type, text, decimal=decimal, typed=typed)

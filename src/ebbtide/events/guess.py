@@ -93,7 +93,7 @@ def sample_columns(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list
         asked += [
             f"avg(({c.present})::int)",
             f"avg((({time}) is not null or {unclear})::int) filter ({c.present})",
-            f"avg((({c.number}) is not null)::int) filter ({c.present})" if c.number else "0",
+            f"avg((try({c.number}) is not null)::int) filter ({c.present})" if c.number else "0",
             f"approx_count_distinct({c.text})",
         ]
     if not asked:
@@ -205,7 +205,7 @@ def _refund_sql(
             return f"case when {columns['order_id']} like 'C%' then 'refund' else 'order' end"
     for name in ("value", "quantity"):
         if name in chosen:
-            negative = f"avg(({chosen[name].column.number} < 0)::int)"
+            negative = f"avg((try({chosen[name].column.number}) < 0)::int)"
             share = connection.execute(f"select {negative} from {sample}").fetchall()[0][0]
             if share and share < _SOME_REFUNDS:
                 return f"case when {columns[name]} < 0 then 'refund' else 'order' end"

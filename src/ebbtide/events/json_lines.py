@@ -39,8 +39,11 @@ def open_json(connection: duckdb.DuckDBPyConnection, file: Path, source: Source,
     screened = screen_text(as_utf8(file, encoding, folder), Layout(1, _NEVER, ""), folder)
     options = f"delim={literal(_NEVER)}, quote='', escape='', header=false, columns={{'line': 'VARCHAR'}}"
     read = f"read_csv({literal(str(screened.file))}, {options}, max_line_size={2 * MAX_ROW_BYTES}, auto_detect=false)"
-    relation = f"(select try_cast(line as json) as row, line from {read} where line is not null)"
-    columns = tuple(_column(name, shape) for name, shape in _shapes(connection, relation).items())
+    rows = f"(select try_cast(line as json) as row from {read} where line is not null)"
+    shapes = _shapes(connection, rows)
+    paths = ", ".join(_path(name) for name in shapes)
+    relation = f"(select row, json_extract_string(row, [{paths}]) as cells from {rows})" if shapes else rows
+    columns = tuple(_column(name, shape, place) for place, (name, shape) in enumerate(shapes.items(), start=1))
     broken = "(row is null or json_type(row) <> 'OBJECT')"
     return RawTable(file, relation, columns, "row", broken=broken, screened=screened)
 
@@ -53,13 +56,17 @@ def _shapes(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, A
     return shapes if isinstance(shapes, dict) else {}
 
 
-def _column(name: str, shape: Any) -> RawColumn:
-    path = literal('$."' + name.replace('"', '\\"') + '"')
-    text = f"json_extract_string(row, {path})"
+def _path(name: str) -> str:
+    return literal('$."' + name.replace('"', '\\"') + '"')
+
+
+def _column(name: str, shape: Any, place: int) -> RawColumn:
+    """A key: its text is taken from `cells`, for which a row is parsed only once."""
+    text = f"cells[{place}]"
     if isinstance(shape, str):
         kind = "VARCHAR" if shape in ("NULL", "JSON") else shape
         return text_column(name, kind, text, decimal=".")
-    nested = f"json_transform(json_extract(row, {path}), {literal(json.dumps(_without_null(shape)))})"
+    nested = f"json_transform(json_extract(row, {_path(name)}), {literal(json.dumps(_without_null(shape)))})"
     return RawColumn(name, "STRUCT", nested, nested, "", f"{text} is not null")
 
 

@@ -1,8 +1,8 @@
 """From raw columns to canonical ones: the expressions of a source joined to one query.
 
-The query has four layers, each a subquery of the next: the views of the raw columns (`RawColumn`), the expressions
-(`e:NAME`) with a flag whether a raw value was there (`f:NAME`), the canonical values (`v:NAME`, `p:NAME`), and the
-reason why the row is refused.
+The query has four layers, each a subquery of the next: the expressions inside `try` (`s:NAME`), their values (`e:NAME`)
+with a flag whether a raw value was there (`f:NAME`), the canonical values (`v:NAME`, `p:NAME`), and the reason why the
+row is refused. An expression that fails on one row gives null there, never an error of the whole file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 
 from ebbtide.core.config import ShopConfig
 from ebbtide.core.windows import parse_duration
-from ebbtide.events.binding import WHERE, Bound, bound_names, kind_of, view_name
+from ebbtide.events.binding import WHERE, Bound, bound_names, kind_of
 from ebbtide.events.expressions import quoted
 from ebbtide.events.open_raw import QUARANTINE_ID
 from ebbtide.events.raw import RawTable, is_number, number_sql, trimmed_sql
@@ -41,12 +41,11 @@ def mapped_query(
     """
     kinds = {name: kind_of(source.table, name) for name in bound_names(bound)}
     carried = _carried(raw, source)
-    first = [*carried.values(), *_view_list(bound)]
+    first = [*carried.values(), *(part for name, b in bound.items() for part in _evaluated(name, b))]
     second = [*carried, f"{_odd(bound, kinds)} as odd", f"{_kept(bound.get(WHERE))} as kept"]
     third = [*carried, "odd", "kept"]
     for name, kind in kinds.items():
-        second.append(f"try({bound[name].sql}) as {_name('e', name)}")
-        second.append(f"{_present(bound[name], kind)} as {_name('f', name)}")
+        second += _value_and_presence(name, kind, bound[name])
         third += _canonical(name, kind, bound[name], source, shop, orders.get(name, ""))
     checked = {n: "text" if k == "type" else k for n, k in kinds.items() if n != "type" or bound[n].texts is None}
     reason = reason_sql(
@@ -66,8 +65,7 @@ def mapped_query(
 
 def values_sql(raw: RawTable, bound: Bound) -> str:
     """SQL of a bound expression alone, as column `x`."""
-    views = ", ".join(_view_list({"x": bound})) or "1"
-    return f"select try({bound.sql}) as x from (select {views} from {raw.relation})"
+    return f"select try({bound.sql}) as x from {raw.relation}"
 
 
 def _carried(raw: RawTable, source: Source) -> dict[str, str]:
@@ -83,35 +81,40 @@ def _carried(raw: RawTable, source: Source) -> dict[str, str]:
     return carried
 
 
-def _view_list(bound: Mapping[str, Bound]) -> list[str]:
-    views = {view_name(c.name, v): c.sql(v) for b in bound.values() for c, v in b.views}
-    views |= {view_name(c.name, "present"): f"({c.present})" for b in bound.values() for c, _ in b.views}
-    return [f"{sql} as {name}" for name, sql in views.items()]
-
-
 def _name(layer: str, canonical: str) -> str:
     return quoted(f"{layer}:{canonical}")
 
 
-def _present(b: Bound, kind: str) -> str:
-    """Whether there was a raw value, readable or not."""
-    if b.plain:
-        return f"coalesce({view_name(b.views[0][0].name, 'present')}, false)"
-    tests = [f"try({b.sql}) is not null", *(b.failed_sql() if kind in ("number", "time") else [])]
-    return f"coalesce({' or '.join(tests)}, false)"
+def _evaluated(name: str, b: Bound) -> list[str]:
+    """First layer. A bare column: its value and whether there is one. Else a struct around the value, which is null
+    only where the expression failed."""
+    if b.column is not None and name != WHERE:
+        return [f"try({b.sql}) as {_name('e', name)}", f"({b.column.present}) as {_name('f', name)}"]
+    return [f"try(struct_pack(v := {b.sql})) as {_name('s', name)}"]
+
+
+def _value_and_presence(name: str, kind: str, b: Bound) -> list[str]:
+    """Second layer: the value, and whether there was a raw one, readable or not."""
+    if b.column is not None:
+        return [_name("e", name), _name("f", name)]
+    value, failed = f"{_name('s', name)}.v", f"{_name('s', name)} is null"
+    present = f"{value} is not null or {failed}" if kind in ("number", "time") else f"{value} is not null"
+    return [f"{value} as {_name('e', name)}", f"({present}) as {_name('f', name)}"]
 
 
 def _odd(bound: Mapping[str, Bound], kinds: Mapping[str, str]) -> str:
     """Whether an expression that has no reason of its own failed on the row."""
-    tests = [t for n, b in bound.items() if kinds.get(n) not in ("number", "time") for t in b.failed_sql()]
-    return f"coalesce({' or '.join(dict.fromkeys(tests))}, false)" if tests else "false"
+    asked = [n for n, b in bound.items() if n == WHERE or (b.column is None and kinds[n] not in ("number", "time"))]
+    failed = " or ".join(_name("s", n) + " is null" for n in asked)
+    return f"({failed})" if failed else "false"
 
 
 def _kept(where: Bound | None) -> str:
     """A row whose filter cannot be evaluated is kept, and refused with a reason."""
     if where is None:
         return "true"
-    return f"coalesce(try(({where.sql})::boolean), {' or '.join(where.failed_sql()) or 'false'}, false)"
+    struct = _name("s", WHERE)
+    return f"({struct} is null or coalesce({struct}.v::boolean, false))"
 
 
 def _canonical(name: str, kind: str, b: Bound, source: Source, shop: ShopConfig, order: DayOrder) -> list[str]:

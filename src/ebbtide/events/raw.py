@@ -27,8 +27,9 @@ _TIME_TYPES = re.compile(r"(DATE|TIME|TIMESTAMP).*", re.IGNORECASE)
 class RawColumn:
     """One raw column: its name, the DuckDB type of its typed view, and SQL for the three views.
 
-    `number` is empty where the column can hold no numbers; `present` is SQL that is true where the row has a value;
-    `text_based`: the file itself holds text.
+    The views of a value that does not fit raise: they stand inside `try(...)`, so that a failure can be told from a
+    null. `number` is empty where the column can hold no numbers; `present` is SQL that is true where the row has a
+    value; `text_based`: the file itself holds text.
     """
 
     name: str
@@ -124,10 +125,11 @@ def native_column(name: str, sql_type: str) -> RawColumn:
         text = f"case when {whole} then {column}::bigint::varchar when not isnan({column}) then {text} end"
     elif sql_type.endswith(("[]", ")")) and not is_number(sql_type):
         text = column
-    number = ""
-    if is_number(sql_type):
-        number = f"nullif({column}::double, 'nan'::double)"
-    return RawColumn(name, sql_type, text, column, number, f"{column} is not null")
+    present = f"{column} is not null"
+    if sql_type in ("DOUBLE", "FLOAT"):
+        present += f" and not isnan({column})"
+    number = f"nullif({column}::double, 'nan'::double)" if is_number(sql_type) else ""
+    return RawColumn(name, sql_type, text, column, number, present)
 
 
 def json_column(name: str, sql: str) -> RawColumn:
@@ -143,9 +145,9 @@ def row_json(columns: list[str]) -> str:
 def text_column(name: str, sql_type: str, text: str, *, decimal: str, typed: str = "") -> RawColumn:
     """A column of a text file: `text` is its SQL, `sql_type` the type found by sniffing."""
     clean = f"nullif(trim({text}), '')"
-    number = number_sql(clean, decimal) if sql_type == "VARCHAR" or is_number(sql_type) else ""
+    number = f"{_plain_number(clean, decimal)}::double" if sql_type == "VARCHAR" or is_number(sql_type) else ""
     if not typed:
-        typed = text if sql_type == "VARCHAR" else f"try_cast({clean} as {sql_type})"
+        typed = text if sql_type == "VARCHAR" else f"({clean})::{sql_type}"
     shown = text
     if sql_type in ("DOUBLE", "FLOAT"):
         shown = f"case when regexp_full_match({text}, '-?[0-9]+\\.0+') then split_part({text}, '.', 1) else {text} end"
@@ -161,11 +163,16 @@ def trimmed_sql(text: str) -> str:
 
 def number_sql(text: str, decimal: str) -> str:
     """SQL that reads a text as DOUBLE, null if it is none; separators of thousands are allowed where they fit."""
+    return f"try_cast({_plain_number(text, decimal)} as double)"
+
+
+def _plain_number(text: str, decimal: str) -> str:
+    """SQL of a number's text as DuckDB reads it: without separators of thousands, with a decimal point."""
     other = "." if decimal == "," else ","
     point, comma = re.escape(decimal), re.escape(other)
     grouped = f"regexp_full_match({text}, '[-+]?[0-9]{{1,3}}({comma}[0-9]{{3}})+({point}[0-9]*)?')"
     plain = f"replace({text}, {literal(other)}, '')"
-    if decimal != ".":
-        swapped = f"replace({plain}, {literal(decimal)}, '.')"
-        return f"case when {grouped} or not contains({text}, {literal(other)}) then try_cast({swapped} as double) end"
-    return f"coalesce(try_cast({text} as double), case when {grouped} then try_cast({plain} as double) end)"
+    if decimal == ".":
+        return f"(case when contains({text}, ',') and {grouped} then {plain} else {text} end)"
+    swapped = f"replace({plain}, {literal(decimal)}, '.')"
+    return f"(case when not contains({text}, {literal(other)}) or {grouped} then {swapped} else 'no number' end)"

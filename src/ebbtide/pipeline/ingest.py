@@ -286,6 +286,7 @@ def _connect(config: Config, scratch: Path) -> duckdb.DuckDBPyConnection:
         "TimeZone": config.shop.timezone,
         "autoinstall_known_extensions": "false",
         "streaming_buffer_size": "64MB",
+        "disabled_optimizers": "common_subexpressions",  # it takes what can fail out of `try`
     }
     for name, value in settings.items():
         connection.execute(f"set {name}='{value}'").fetchall()

@@ -107,6 +107,7 @@ def init(
     with tempfile.TemporaryDirectory(prefix="ebbtide-init-") as scratch, duckdb.connect() as connection:
         connection.execute("set threads=2; set autoinstall_known_extensions=false").fetchall()
         connection.execute("set memory_limit='1GB'").fetchall()
+        connection.execute("set disabled_optimizers='common_subexpressions'").fetchall()
         looked = []
         for number, file in enumerate(check_files(list(files))):
             progress(Text(f"looking at {file.name}", f"查看 {file.name}"), number, len(files))
