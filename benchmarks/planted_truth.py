@@ -46,6 +46,7 @@ from ebbtide.pipeline.dataset import LABEL_COLUMNS, known_events
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.rehearsal import rehearse
 from ebbtide.pipeline.train import Prepared, prepare
+from machine import machine_line
 
 HIDDEN = ("order_rate_per_day", "regularity", "engagement", *(f"hazard_{cause}" for cause in CAUSES))
 FAMILIES_OF_CAUSE = {
@@ -58,6 +59,7 @@ FAMILIES_OF_CAUSE = {
 
 def main() -> None:
     asked = arguments()
+    print(machine_line())
     shop = SimulationConfig(users=asked.users, seed=asked.seed)
     until = shop.end - timedelta(days=30)
     with tempfile.TemporaryDirectory() as folder:

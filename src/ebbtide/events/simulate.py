@@ -39,7 +39,7 @@ __all__ = [
     "write_log",
 ]
 
-CHUNK_USERS = 4000
+CHUNK_USERS = 2000
 
 
 @dataclass(frozen=True)
