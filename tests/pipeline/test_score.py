@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import resource
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,7 +21,8 @@ from ebbtide.core.errors import InputError, MissingBundleError, MissingError, Re
 from ebbtide.core.progress import silent
 from ebbtide.events.schema import EVENT_COLUMNS, TIME, empty_events
 from ebbtide.explain.reasons import REASONS_TYPE
-from ebbtide.pipeline.score import bands_of, rank, score, score_shard, write_scores
+from ebbtide.pipeline.ranking import Ranking, rank
+from ebbtide.pipeline.score import bands_of, score, score_shard, write_scores
 
 SHARD_COLUMNS = {
     "user_id": pl.String, "as_of": TIME, "churn_probability": pl.Float64, "band": pl.String, "reasons": REASONS_TYPE,
@@ -122,6 +126,95 @@ def test_a_limit_belongs_to_the_band_above():
 def test_the_bands_are_those_of_the_bundle(trained, listed):
     expected = bands_of(listed["churn_probability"].to_numpy(), trained.shop.config.bands)
     assert listed["band"].to_list() == expected.tolist()
+
+
+# Long lists
+
+
+@pytest.fixture(scope="module")
+def shards(trained):
+    """The cohort in nine shards."""
+    rows = trained.shop.score().frame.drop("percentile").sort("user_id")
+    return [rows[i::9].select(SHARD_COLUMNS.keys()) for i in range(9)]
+
+
+@pytest.mark.parametrize("at_once", [0, 25, 60, 200])
+def test_a_list_sorted_on_disk_is_the_list_sorted_in_memory(at_once, shards, tmp_path):
+    """Whatever fits in memory at once: the same rows, percentiles and sums, in the same order."""
+    ranking, whole = Ranking(tmp_path, at_once), rank(pl.concat(shards))
+    for shard in shards:
+        ranking.add(shard)
+    ranked = ranking.finish()
+    assert len(ranked.pieces) > 1
+    assert ranked.frame().equals(whole)
+    assert ranked.scan().collect().equals(whole)
+    for count in (0, 1, 20, 150, 10_000):
+        assert ranked.head(count).equals(whole.head(count))
+    assert ranked.users == len(whole)
+    assert ranked.bands == dict(whole["band"].value_counts().iter_rows())
+    assert ranked.mean_probability == pytest.approx(whole["churn_probability"].mean())
+    assert ranked.value_at_risk == pytest.approx(whole["value_at_risk"].sum())
+
+
+def test_many_equal_probabilities_are_borne(shards, tmp_path):
+    """A rule of thumb knows few probabilities: all of them at one, or three of them."""
+    for p in (pl.lit(0.5), (pl.int_range(pl.len()) % 3) / 4):
+        parts = [s.with_columns(churn_probability=p.cast(pl.Float64)) for s in shards]
+        ranking = Ranking(tmp_path, 50)
+        for part in parts:
+            ranking.add(part)
+        assert ranking.finish().frame().equals(rank(pl.concat(parts)))
+
+
+def test_scratch_files_go_with_the_list(shards, tmp_path):
+    ranking = Ranking(tmp_path, 10)
+    for shard in shards:
+        ranking.add(shard)
+    ranked = ranking.finish()
+    del ranking
+    assert len(list(tmp_path.glob("ranking-*/*"))) == len(ranked.pieces)
+    del ranked
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_ranking_left_behind_is_cleared_away_after_a_day(shards, tmp_path):
+    for name, age in (("ranking-old", 90_000), ("ranking-new", 10)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    ranking = Ranking(tmp_path, 10)
+    ranking.add(shards[0])
+    assert (tmp_path / "ranking-new").exists()
+    assert not (tmp_path / "ranking-old").exists()
+
+
+def test_a_short_list_touches_no_disk(shards, tmp_path):
+    ranking = Ranking(tmp_path / "not there")
+    ranking.add(shards[0])
+    assert ranking.finish().frame().equals(rank(shards[0]))
+
+
+def test_nobody_makes_an_empty_list(shards, tmp_path):
+    for count in (1, 3):
+        ranking = Ranking(tmp_path, 0)
+        for _ in range(count):
+            ranking.add(shards[0][:0])
+        ranked = ranking.finish()
+        assert (ranked.users, ranked.mean_probability, ranked.value_at_risk) == (0, None, None)
+        assert ranked.frame().columns == ranked.head(5).columns == LIST_COLUMNS
+
+
+def test_a_long_list_is_written_without_loading_it(shards, tmp_path):
+    ranking = Ranking(tmp_path, 50)
+    for shard in shards:
+        ranking.add(shard)
+    ranked = ranking.finish()
+    for suffix in (".parquet", ".csv", ".jsonl"):
+        write_scores(ranked.scan(), tmp_path / f"long{suffix}")
+        write_scores(ranked.frame(), tmp_path / f"short{suffix}")
+    assert pl.read_parquet(tmp_path / "long.parquet").equals(ranked.frame())
+    for suffix in (".csv", ".jsonl"):
+        assert (tmp_path / f"long{suffix}").read_bytes() == (tmp_path / f"short{suffix}").read_bytes()
 
 
 # Edges

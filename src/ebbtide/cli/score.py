@@ -55,13 +55,13 @@ def score(
     with edge_of(ctx) as edge:
         report = edge.workspace.score(as_of=as_of, reasons=_wanted(reasons), bundle=bundle)
         if out:
-            write_scores(report.frame, out)
+            write_scores(report.ranked.scan(), out)
         edge.show(
             report,
             sections=report.sections(top),
             closing=_WRITTEN.format(file=out) if out else None,
             out=out,
-            top=report.frame.head(top).to_dicts(),
+            top=report.ranked.head(top).to_dicts(),
         )
 
 

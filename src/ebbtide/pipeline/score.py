@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
-from ebbtide.events.surroundings import surroundings_error
+from ebbtide.events.surroundings import steady_disk, surroundings_error
 from ebbtide.explain.reasons import REASONS_TYPE, reason_column
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.encode import encode
@@ -36,10 +37,12 @@ from ebbtide.models.columns import with_model_columns
 from ebbtide.pipeline.dataset import VALUE_FEATURES, known_events
 from ebbtide.pipeline.listing import list_section
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.ranking import RankedList, Ranking
 from ebbtide.pipeline.train import newest_moment
 
 ReasonsFor = Literal["none", "at_risk", "all"]
 BANDS = ("low", "medium", "high")
+_ROW_GROUP = 8192  # rows with reasons are long, and writing holds some groups in memory
 _COUNTS = Text(
     "{users:,} customers as of {as_of:%Y-%m-%d}: {high:,} at high risk, {medium:,} medium, {low:,} low",
     "截至 {as_of:%Y-%m-%d} 共 {users:,} 位顾客：高风险 {high:,}，中风险 {medium:,}，低风险 {low:,}",
@@ -117,13 +120,18 @@ def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scor
 class ScoreReport(Readable):
     """The ranked list, most at risk first: the columns of `score_shard` and percentile (0-100, 100 = most at risk)."""
 
-    frame: pl.DataFrame
+    ranked: RankedList
     as_of: datetime
     bundle: str
     currency: str
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return self.ranked.users
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The list as a Polars frame, all of it in memory; `ranked` reads a long one piece by piece."""
+        return self.ranked.frame()
 
     def to_polars(self) -> pl.DataFrame:
         """The list as a Polars frame."""
@@ -141,23 +149,22 @@ class ScoreReport(Readable):
 
     def bands(self) -> dict[str, int]:
         """Users in each band, high first."""
-        counts = dict(self.frame["band"].value_counts().iter_rows())
-        return {band: counts.get(band, 0) for band in reversed(BANDS)}
+        return {band: self.ranked.bands.get(band, 0) for band in reversed(BANDS)}
 
     def sections(self, rows: int = 20) -> tuple[Section, ...]:
         """How many are at risk, and the first rows of the list."""
         counts = _COUNTS.format(users=len(self), as_of=self.as_of, **self.bands())
-        return (Section(lines=(counts,)), list_section(self.frame, self.currency, rows))
+        return (Section(lines=(counts,)), list_section(self.ranked.head(rows), self.currency, rows))
 
     def to_json(self) -> dict[str, Any]:
         """Counts; the list itself goes to a file or the terminal."""
         return {
             "as_of": self.as_of.isoformat(),
             "model": self.bundle,
-            "users": len(self.frame),
+            "users": len(self),
             "bands": self.bands(),
-            "mean_probability": self.frame["churn_probability"].mean(),
-            "value_at_risk": self.frame["value_at_risk"].sum() if len(self.frame) else None,
+            "mean_probability": self.ranked.mean_probability,
+            "value_at_risk": self.ranked.value_at_risk,
         }
 
 
@@ -178,29 +185,22 @@ def score(
     places = Places(root)
     loaded, lake = places.shelf().load(bundle), places.lake()
     as_of = as_of or newest_moment(lake)
-    words, buckets, parts = language or config.shop.language, lake.buckets(), []
-    for done, bucket in enumerate(buckets):
-        progress(Text("scoring users", "为用户评分"), done, len(buckets))
-        shard = lake.read_bucket(bucket)
-        parts.append(score_shard(shard, as_of, loaded, reasons=reasons, language=words))
-    progress(Text("scoring users", "为用户评分"), len(buckets), len(buckets))
-    ranked = rank(pl.concat(parts) if parts else score_shard(empty_events(), as_of, loaded))
-    return ScoreReport(ranked, as_of, loaded.id, config.shop.currency)
+    words, buckets, ranking = language or config.shop.language, lake.buckets(), Ranking(places.home)
+    if not buckets:
+        ranking.add(score_shard(empty_events(), as_of, loaded))
+    with steady_disk():
+        for done, bucket in enumerate(buckets):
+            progress(Text("scoring users", "为用户评分"), done, len(buckets))
+            shard = lake.read_bucket(bucket)
+            ranking.add(score_shard(shard, as_of, loaded, reasons=reasons, language=words))
+        progress(Text("scoring users", "为用户评分"), len(buckets), len(buckets))
+        return ScoreReport(ranking.finish(), as_of, loaded.id, config.shop.currency)
 
 
-def rank(scored: pl.DataFrame) -> pl.DataFrame:
-    """Most at risk first, with the percentile: the share of the cohort at the same or a lower probability, in %."""
-    place = scored["churn_probability"].rank("max").to_numpy()
-    # in NumPy: Polars divides by multiplying with the reciprocal, and the top would be at 99.99999999999999
-    percentile = pl.Series(100.0 * place / max(len(scored), 1))
-    columns = ["user_id", "as_of", "churn_probability", "percentile", "band", "reasons", "expected_orders"]
-    ordered = scored.with_columns(percentile=percentile).select(*columns, "value_at_risk", "model")
-    return ordered.sort(["churn_probability", "user_id"], descending=[True, False])
-
-
-def write_scores(frame: pl.DataFrame, file: Path) -> None:
+def write_scores(listed: pl.DataFrame | pl.LazyFrame, file: Path) -> None:
     """Write the list by the file's suffix: .parquet, .csv (reasons as texts joined by "; ") or .jsonl; atomically.
 
+    A lazy list (`ScoreReport.ranked.scan()`) is written without holding all of it in memory.
     Raises InputError for another suffix, RetryError if the disk refuses.
     """
     aside = file.with_name(f".{file.name}.part")
@@ -213,7 +213,7 @@ def write_scores(frame: pl.DataFrame, file: Path) -> None:
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        writers[file.suffix.lower()](frame, aside)
+        writers[file.suffix.lower()](listed.lazy(), aside)
         aside.replace(file)
     except (OSError, pl.exceptions.PolarsError) as fault:
         # Polars wraps some refusals of the disk into errors of its own
@@ -228,17 +228,20 @@ def write_scores(frame: pl.DataFrame, file: Path) -> None:
         ) from None
 
 
-def _to_parquet(frame: pl.DataFrame, file: Path) -> None:
-    frame.write_parquet(file)
+def _to_parquet(listed: pl.LazyFrame, file: Path) -> None:
+    listed.sink_parquet(file, row_group_size=_ROW_GROUP)
 
 
-def _to_csv(frame: pl.DataFrame, file: Path) -> None:
+def _to_csv(listed: pl.LazyFrame, file: Path) -> None:
     texts = pl.col("reasons").list.eval(pl.element().struct.field("text")).list.join("; ")
-    frame.with_columns(reasons=texts, as_of=pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv(file)
+    listed.with_columns(reasons=texts, as_of=_AS_OF).sink_csv(file)
 
 
-def _to_jsonl(frame: pl.DataFrame, file: Path) -> None:
-    frame.with_columns(as_of=pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_ndjson(file)
+def _to_jsonl(listed: pl.LazyFrame, file: Path) -> None:
+    listed.with_columns(as_of=_AS_OF).sink_ndjson(file)
+
+
+_AS_OF = pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bands_of(probability: Vector, limits: BandsConfig) -> NDArray[np.str_]:
