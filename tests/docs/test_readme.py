@@ -30,6 +30,13 @@ def demo_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo") / "demo-shop"
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on fewer past moments than the README's run does."""
+    monkeypatch.setenv("EBBTIDE_TRAIN__MAX_CUTOFFS", "9")
+    monkeypatch.setenv("EBBTIDE_TRAIN__BOOTSTRAP", "50")
+
+
 def test_the_demo_prints_what_the_readme_shows(demo_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A smaller shop than the README's, so figures differ; every line of the README appears, in order."""
     assert run(["demo", "-w", str(demo_shop), "--users", "500"]) == 0
