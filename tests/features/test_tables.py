@@ -12,6 +12,7 @@ import pytest
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.windows import DAY_US
+from ebbtide.features import tables
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.declarations import Mean
 from ebbtide.features.encode import encode
@@ -105,6 +106,17 @@ def test_save_and_load(tmp_path: Path, make_log: MakeLog) -> None:
     table.save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["items.json", "items.npz"]
     assert same(ItemTable.load(tmp_path), table)
+
+
+def test_many_events_are_looked_up_like_few(make_log: MakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are hashed once each in a large shard, once an event in a small one: the same rows, nulls unknown."""
+    log = make_log(3)
+    table = count(log.filter(pl.col("item_id") != "i3"), 3000 * WEEK)
+    few = table.look_up(log["item_id"]).row
+    monkeypatch.setattr(tables, "_FEW_EVENTS", 0)
+    assert np.array_equal(few, table.look_up(log["item_id"]).row)
+    unknown = log["item_id"].is_null() | (log["item_id"] == "i3").fill_null(False)
+    assert np.array_equal(few < 0, unknown.to_numpy())
 
 
 def test_items_that_the_table_never_saw_are_unknown(views: pl.DataFrame, make_log: MakeLog) -> None:

@@ -120,7 +120,7 @@ def _columns(shard: EncodedShard, needs: Needs) -> Columns:
 
 
 def _microseconds(moments: pl.Series) -> NDArray[np.int64]:
-    return _array(moments.to_physical())
+    return frozen_array(moments.to_numpy().view(np.int64))
 
 
 def _array(series: pl.Series) -> NDArray[Any]:

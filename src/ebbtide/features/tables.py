@@ -22,6 +22,7 @@ from ebbtide.features.columns import ItemHistory, frozen
 from ebbtide.features.kernels.items import WEEK_US
 
 _FORMAT = 1
+_FEW_EVENTS = 20_000
 _SCHEMA = {
     "item_id": pl.String(), "week": pl.Int32(), "events": pl.Int64(), "priced": pl.Int64(), "log_price": pl.Int64(),
 }  # fmt: skip
@@ -46,16 +47,27 @@ class ItemTable:
 
     def look_up(self, item_ids: pl.Series) -> ItemHistory:
         """The history of each event's item; unknown and null items have none."""
-        names = item_ids.unique(maintain_order=False).drop_nulls()
-        hashed = hash_texts(names)
-        at = np.minimum(np.searchsorted(self.item, hashed), max(len(self.item) - 1, 0))
-        hit = self.item[at] == hashed if len(self.item) else np.zeros(len(hashed), np.bool_)
-        places = pl.DataFrame({"item_id": names, "row": np.where(hit, at, -1).astype(np.int32)})
-        row = pl.DataFrame({"item_id": item_ids}).join(places, on="item_id", how="left", maintain_order="left")["row"]
-        known = row.fill_null(-1).to_numpy()
+        if len(item_ids) < _FEW_EVENTS:
+            row = self._rows(item_ids)
+        else:  # hash each name once
+            names = item_ids.unique(maintain_order=False).drop_nulls()
+            places = pl.DataFrame({"item_id": names, "row": self._rows(names)})
+            events = pl.DataFrame({"item_id": item_ids})
+            row = events.join(places, on="item_id", how="left", maintain_order="left")["row"].fill_null(-1).to_numpy()
         return frozen(
-            ItemHistory(known, self.start, self.week, self.events, self.priced, self.log_price, self.known_week)
+            ItemHistory(row, self.start, self.week, self.events, self.priced, self.log_price, self.known_week)
         )
+
+    def _rows(self, names: pl.Series) -> NDArray[np.int32]:
+        """The place of each item, -1 for one that the table does not have."""
+        if not len(self.item):
+            return np.full(len(names), -1, np.int32)
+        hashed = hash_texts(names)
+        at = np.minimum(np.searchsorted(self.item, hashed), len(self.item) - 1)
+        found = self.item[at] == hashed
+        if names.null_count():
+            found &= names.is_not_null().to_numpy()
+        return np.where(found, at, -1).astype(np.int32)
 
     def save(self, folder: Path) -> None:
         """Write `items.npz` and `items.json`."""
