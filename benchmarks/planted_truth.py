@@ -29,6 +29,7 @@ from ebbtide.churn.labels import churn_labels, cohort_at
 from ebbtide.core.config import Config, load_config
 from ebbtide.core.ids import hash_texts
 from ebbtide.core.windows import from_us, to_us
+from ebbtide.evaluation.intervals import wilson
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.ranking import auroc
 from ebbtide.events.lake import Lake
@@ -73,10 +74,10 @@ def main() -> None:
         asked_rows = cohort_rows(ready, until, shop.end)
         print(f"{len(ready.rows):,} training rows at {len(ready.rows.moments())} cutoffs, {len(ready.rows.names)} columns; "
               f"{len(asked_rows.rows):,} users asked about, {asked_rows.rows.y.mean():.1%} of them churned; {since(started)}")  # fmt: skip
-        print(f"trained blind; {since(started)}") if (blind := learn(config, ready, ready.rows)) else None
-        blind_margin = blind.margin(asked_rows.rows)
-        judge_hidden(config, ready, asked_rows, Truth(shop), blind_margin)
-        print(f"trained with the truth; {since(started)}")
+        blind = learn(config, ready, ready.rows)
+        print(f"trained on the log; {since(started)}")
+        judge_hidden(config, ready, asked_rows, Truth(shop), blind.margin(asked_rows.rows))
+        print(f"trained with the truth too; {since(started)}")
         judge_reasons(ready, asked_rows, blind, Truth(shop).at(until))
 
 
@@ -159,13 +160,13 @@ def judge_hidden(
     told = learn(config, ready, with_hidden(ready.rows, dict(zip(moments, states, strict=False))))
     told_margin = told.margin(with_hidden(asked.rows, {ready.until_us: states[-1]}))
     y = asked.rows.y
-    print(f"AUROC  blind {auroc(y, blind_margin):.4f}   told the hidden state {auroc(y, told_margin):.4f}")
     difference = paired_difference(y, told_margin, blind_margin)
-    print(f"told minus blind: {difference}")
+    print(f"AUROC: told the hidden state {auroc(y, told_margin):.4f}, the log alone {auroc(y, blind_margin):.4f}, difference "
+          f"{difference.value:.4f} ({difference.low:.4f} to {difference.high:.4f})")  # fmt: skip
 
 
 def with_hidden(rows: Rows, states: dict[int, pl.DataFrame]) -> Rows:
-    """Rows with the hidden columns in front of nothing else: joined on (moment, user)."""
+    """Rows with the hidden columns at their end, joined on (moment, user)."""
     extra = np.full((len(rows), len(HIDDEN)), np.nan, np.float32)
     for moment, state in states.items():
         at = np.flatnonzero(rows.as_of_us == moment)
@@ -190,17 +191,23 @@ def judge_reasons(ready: Prepared, asked: Asked, learnt: Learnt, state: pl.DataF
     terms = learnt.calibration.apply_to_contributions(learnt.stack.contributions(rows.X))
     said = reasons(terms, rows.X, columns, {}, at_most=3)
     planted = known.filter(chosen)
-    hit = [any(r.family in FAMILIES_OF_CAUSE[cause] for r in said[i]) for i, cause in enumerate(planted["main_cause"])]
-    table = planted.with_columns(hit=pl.Series(hit))
-    print(f"planted cause among the first three reasons: {table['hit'].mean():.1%} of {table.height:,} churners")
-    for name, part in (("left already", ~pl.col("still_customer")), ("still customers", pl.col("still_customer"))):
-        print(f"   {name:16} {share(table.filter(part))}")
-    for cause in FAMILIES_OF_CAUSE:
-        print(f"   {cause:16} {share(table.filter(pl.col('main_cause') == cause))}")
+    named = {
+        cause: np.array([any(reason.family in families for reason in said[i]) for i in range(len(said))])
+        for cause, families in FAMILIES_OF_CAUSE.items()
+    }
+    cause = planted["main_cause"].to_numpy()
+    hit = np.select([cause == c for c in named], list(named.values()), default=False)
+    here = planted["still_customer"].to_numpy()
+    low, high = wilson(hit.sum(), len(hit))
+    print(f"planted cause among the first three reasons: {hit.mean():.1%} ({low:.1%} to {high:.1%}) of {len(hit):,} churners; "
+          f"left already {shares(hit[~here])}, still customers {shares(hit[here])}")  # fmt: skip
+    for c, families in FAMILIES_OF_CAUSE.items():
+        print(f"   {c:14} {shares(named[c][cause == c])} have {' or '.join(sorted(families))} there; "
+              f"of the churners with another cause {named[c][cause != c].mean():.1%}")  # fmt: skip
 
 
-def share(table: pl.DataFrame) -> str:
-    return f"{table['hit'].mean():.1%} of {table.height:,}" if table.height else "nobody"
+def shares(hit: NDArray[np.bool_]) -> str:
+    return f"{hit.mean():.1%} of {len(hit):,}" if len(hit) else "nobody"
 
 
 if __name__ == "__main__":
