@@ -13,12 +13,8 @@ disturbs less. AUROC is of the 30 days after `--until`, which neither side has s
 from __future__ import annotations
 
 import argparse
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from ebbtide.evaluation.ranking import auroc
-from machine import machine_line
+from machine import Spent, machine_line, run_ebbtide, run_module
 
 CONFIG = """
 [shop]
@@ -72,21 +68,19 @@ def main() -> None:
         root = Path(folder)
         (root / "ebbtide.toml").write_text(CONFIG.format(file=file.resolve()), encoding="utf-8")
         ours, theirs = root / "ours.parquet", root / "theirs.parquet"
-        command = [sys.executable, "-m", "ebbtide.cli.main"]
-        stages = [
-            ("ingest", [*command, "ingest", "-w", folder]),
-            ("train", [*command, "train", "-w", folder, "--until", until]),
-            ("score", [*command, "score", "-w", folder, "--as-of", until, "--out", str(ours)]),
-        ]
-        spent = [measure(name, call) for name, call in stages]
-        wall, cpu = (sum(s[i] for s in spent) for i in range(2))
+        stages = (
+            ("ingest", "-w", folder),
+            ("train", "-w", folder, "--until", until),
+            ("score", "-w", folder, "--as-of", until, "--out", str(ours)),
+        )
+        spent = [told(stage[0], run_ebbtide(*stage)) for stage in stages]
+        wall, cpu = sum(s.wall for s in spent), sum(s.cpu for s in spent)
         print(
             f"{'Ebbtide':10} {wall:7.1f} s   {cpu:7.1f} s CPU   (bar 60 s, dream 20 s)   {judge(file, asked.until, ours)}"
         )
-        me = [sys.executable, __file__, "--data", asked.data, "--until", until, "--plain", str(theirs)]
-        plain_wall, plain_cpu = measure("plain", me)
-        print(f"{'plain':10} {plain_wall:7.1f} s   {plain_cpu:7.1f} s CPU   {judge(file, asked.until, theirs)}")
-        print(f"ratio Ebbtide / plain: {wall / plain_wall:.1f} (wall), {cpu / plain_cpu:.1f} (CPU)")
+        other = run_module(__file__, "--data", asked.data, "--until", until, "--plain", str(theirs))
+        print(f"{'plain':10} {other.wall:7.1f} s   {other.cpu:7.1f} s CPU   {judge(file, asked.until, theirs)}")
+        print(f"ratio Ebbtide / plain: {wall / other.wall:.1f} (wall), {cpu / other.cpu:.1f} (CPU)")
 
 
 def arguments() -> argparse.Namespace:
@@ -98,16 +92,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(name: str, call: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of a process."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(call, capture_output=True, text=True, check=False, env=dict(os.environ))
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{name} left with {done.returncode}:\n{done.stderr[-3000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"  {name:8} {wall:7.1f} s   {cpu:7.1f} s CPU")
-    return wall, cpu
+def told(stage: str, spent: Spent) -> Spent:
+    print(f"  {stage:8} {spent.wall:7.1f} s   {spent.cpu:7.1f} s CPU   {spent.peak_mb:6,.0f} MB", flush=True)
+    return spent
 
 
 def judge(file: Path, until: datetime, scores: Path) -> str:

@@ -3,23 +3,20 @@
     python benchmarks/memory.py [--users 25000] [--growth 10] [--rows-per-bucket 50000]
 
 The same shop with `--users` and with ten times as many users, buckets of the same size, the same cap on training rows.
-Every stage is a command in a process of its own; its peak is what the kernel says when it ends. The bar: within 20 %.
+Every stage is a command in a process of its own. The bar: within 20 %.
 Beside it, the whole log in one Polars frame, sorted and grouped by user, which grows with the log.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from machine import machine_line
+from machine import Spent, machine_line, run_ebbtide, run_module
 from score import UNTIL, make_log
 
 CONFIG = """
@@ -80,14 +77,15 @@ def measure(users: int, asked: argparse.Namespace) -> dict[str, float]:
         config = CONFIG.format(rows_per_bucket=asked.rows_per_bucket, rows=asked.rows)
         (root / "ebbtide.toml").write_text(config, encoding="utf-8")
         write_log(users, root, asked.users)
-        command, until = [sys.executable, "-m", "ebbtide.cli.main"], UNTIL.isoformat()
-        stages = {
-            "ingest": [*command, "ingest", "-w", folder],
-            "train": [*command, "train", "-w", folder, "--until", until],
-            "score": [*command, "score", "-w", folder, "--as-of", until, "--out", f"{folder}/list.parquet"],
-            "plain": [sys.executable, "-c", PLAIN, folder],
+        until, plain = UNTIL.isoformat(), root / "plain.py"
+        plain.write_text(PLAIN, encoding="utf-8")
+        stages: dict[str, Callable[[], Spent]] = {
+            "ingest": lambda: run_ebbtide("ingest", "-w", folder),
+            "train": lambda: run_ebbtide("train", "-w", folder, "--until", until),
+            "score": lambda: run_ebbtide("score", "-w", folder, "--as-of", until, "--out", f"{folder}/list.parquet"),
+            "plain": lambda: run_module(str(plain), folder),
         }
-        return {stage: peak(stage, call, users) for stage, call in stages.items()}
+        return {stage: told(users, stage, call()) for stage, call in stages.items()}
 
 
 def write_log(users: int, root: Path, chunk: int) -> None:
@@ -97,19 +95,12 @@ def write_log(users: int, root: Path, chunk: int) -> None:
         frame.write_parquet(root / f"events-{number:03}.parquet")
 
 
-def peak(stage: str, call: list[str], users: int) -> float:
-    """Peak resident memory of a command, MB."""
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(call, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            said.seek(0)
-            sys.exit(f"{stage} left with {os.waitstatus_to_exitcode(status)}:\n{said.read().decode()[-3000:]}")
-    process.returncode = 0
-    print(f"{users:>12,} users  {stage:8} {usage.ru_maxrss / 1024:7,.0f} MB  {time.perf_counter() - start:6.1f} s  "
-          f"{usage.ru_utime + usage.ru_stime:6.1f} s CPU", flush=True)  # fmt: skip
-    return usage.ru_maxrss / 1024
+def told(users: int, stage: str, spent: Spent) -> float:
+    print(
+        f"{users:>12,} users  {stage:8} {spent.peak_mb:7,.0f} MB  {spent.wall:6.1f} s  {spent.cpu:6.1f} s CPU",
+        flush=True,
+    )
+    return spent.peak_mb
 
 
 if __name__ == "__main__":

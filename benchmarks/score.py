@@ -12,8 +12,6 @@ ranking or words. Wall seconds after one warm-up; CPU seconds beside them.
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,7 +33,7 @@ from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import ReasonsFor, score, score_shard, write_scores
 from ebbtide.pipeline.train import train
-from machine import machine_line
+from machine import machine_line, run_ebbtide
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 300
 UNTIL = START + timedelta(days=DAYS)
@@ -179,13 +177,11 @@ def whole(name: str, users: int, call: Callable[[], object]) -> None:
 
 def command(root: Path, reasons: str, users: int) -> None:
     """The command in a process of its own, with start-up and writing."""
-    call = [sys.executable, "-m", "ebbtide.cli.main", "score", "-w", str(root), "--as-of", UNTIL.isoformat(),
-            "--reasons", reasons, "--out", str(root / "list.parquet")]  # fmt: skip
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(call, check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"ebbtide score --reasons {reasons:4} {users / wall:10,.0f} users/s   {wall:6.2f} s   {cpu:6.2f} s CPU")
+    took = run_ebbtide("score", "-w", str(root), "--as-of", UNTIL.isoformat(), "--reasons", reasons,
+                       "--out", str(root / "list.parquet"))  # fmt: skip
+    print(
+        f"ebbtide score --reasons {reasons:4} {users / took.wall:10,.0f} users/s   {took.wall:6.2f} s   {took.cpu:6.2f} s CPU"
+    )
 
 
 def spent(call: Callable[[], object], times: int = 2) -> tuple[float, float]:
