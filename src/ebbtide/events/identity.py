@@ -1,4 +1,4 @@
-"""Which event is which, and which of them are new: the dedupe key of design section 5.2.
+"""Which event is which, and which of them are new: the dedupe key of the event contract.
 
 `event_id` is the one given by the source, or the MD5 (32 hex digits) of source, user, time, type, item and order; the
 second, third ... row of one file with the same key gets the suffix `-1`, `-2` .... So the same file twice adds
