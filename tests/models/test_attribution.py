@@ -86,7 +86,7 @@ def test_columns_that_do_not_differ_or_are_not_active_cost_nothing(X, reference)
     X[:, 1] = reference[1]
     full = permutation_terms(counting, X, reference, permutations=2)
     evaluated = sum(seen)
-    differs = ~((X == reference) | (np.isnan(X) & np.isnan(reference)))
+    differs = ~((reference == X) | (np.isnan(X) & np.isnan(reference)))
     assert evaluated == 1 + 2 * differs.sum()
     assert (full[:, 1] == 0).all()
     seen.clear()

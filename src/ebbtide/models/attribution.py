@@ -89,7 +89,7 @@ def _walk(
     share: int,
 ) -> None:
     """Add to `out` one walk's changes, divided by `share`. A step stands for every column that differs, (S,) in all."""
-    same = (X == reference) | (np.isnan(X) & np.isnan(reference))
+    same = (reference == X) | (np.isnan(X) & np.isnan(reference))
     row, step = np.nonzero(~same[:, order])  # by row, then by step
     if len(row) == 0:
         return
