@@ -22,7 +22,8 @@ from ebbtide.core.errors import MissingBundleError, RetryError
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.features.catalogue import default_catalogue
 from ebbtide.features.tables import ItemCounter
-from ebbtide.models import bundle as module
+from ebbtide.models import sealed
+from ebbtide.models.bundle import write_bundle
 from ebbtide.models.bgnbd import fit_bgnbd
 from ebbtide.models.bundle import Bundle, load_bundle, write_bundle
 from ebbtide.models.calibration import AffineCalibration
@@ -165,7 +166,8 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(step, bundle, tmp_path, monk
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ebbtide.models import bundle as module
+from ebbtide.models import sealed
+from ebbtide.models.bundle import write_bundle
 from ebbtide.models.shelf import Shelf
 
 def die(*_):
@@ -174,10 +176,10 @@ def die(*_):
 folder, step = Path(sys.argv[1]), sys.argv[2]
 old = Shelf(folder).load()
 if step == "before the move":
-    module.os.replace = die
+    sealed.os.replace = die
 else:
-    module._sha256 = die
-module.write_bundle(folder, old.__class__(**(vars(old) | {"manifest": {"id": "new"}})), "")
+    sealed._sha256 = die
+write_bundle(folder, old.__class__(**(vars(old) | {"manifest": {"id": "new"}})), "")
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ebbtide.core.errors import InputError
-from ebbtide.models.registry import AUTO, MODELS, Setting, candidates
+from ebbtide.models.registry import AUTO, MODELS, Setting, candidates, table_candidates
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -34,3 +34,15 @@ def test_a_name_like_no_other_is_answered_with_all_names():
         candidates("zzz")
     assert fault.value.text.en == f"no model `zzz`; the models are {', '.join([AUTO, *MODELS])}"
     assert "没有模型 `zzz`" in fault.value.text.zh
+
+
+def test_a_table_is_offered_only_models_that_need_no_events():
+    assert {"logistic", "lightgbm"} <= set(table_candidates(AUTO))
+    assert not any(e.needs_events for e in table_candidates(AUTO).values())
+    assert list(table_candidates("logistic")) == ["logistic"]
+
+
+@pytest.mark.parametrize("name", ["bgnbd", "recency", "frequency"])
+def test_a_model_of_events_is_refused_for_a_table_with_the_reason(name):
+    with pytest.raises(InputError, match=f"`{name}` learns from a customer's events, and a ready-made table has none"):
+        table_candidates(name)

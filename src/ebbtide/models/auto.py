@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.models.base import Rows, Vector
+from ebbtide.models.base import Matrix, Rows, Vector
 from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.registry import Entry, Setting
@@ -53,14 +53,22 @@ def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Set
     known, asked = rows.known_at(moment_us), rows.at(moment_us)
     if len(known) == 0 or len(asked) == 0 or not 0 < known.y.sum() < len(known):
         return None
+    margins = held_margins(known, asked.X, entries, setting, seed=seed)
+    return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins)
+
+
+def held_margins(
+    known: Rows, asked: Matrix, entries: dict[str, Entry], setting: Setting, *, seed: int
+) -> dict[str, Vector]:
+    """Margins on rows that the candidates, fitted on `known`, have not seen, (V, N) each."""
     margins = {}
     for name, entry in entries.items():
         model = entry.make(setting)
         if isinstance(model, LightGbmModel):
-            margins[name] = model.margin_path(known, asked.X, seed=seed)
+            margins[name] = model.margin_path(known, asked, seed=seed)
         else:
-            margins[name] = model.fit(known, seed=seed).margin(asked.X)[None, :]
-    return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins)
+            margins[name] = model.fit(known, seed=seed).margin(asked)[None, :]
+    return margins
 
 
 def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int, at_us: int, horizon_us: int) -> Choice:

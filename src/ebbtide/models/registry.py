@@ -32,17 +32,21 @@ class Setting:
 
 @dataclass(frozen=True)
 class Entry:
-    """A model in the registry. `prior`: its weight in `auto` before any evidence; None: `auto` leaves it out."""
+    """A model in the registry. `prior`: its weight in `auto` before any evidence; None: `auto` leaves it out.
+
+    `needs_events`: it stands on a user's events or their timing, so a ready-made table has nothing for it.
+    """
 
     make: Callable[[Setting], Model]
     load: Callable[[Path], Model]
     prior: float | None = None
+    needs_events: bool = False
 
 
 MODELS: dict[str, Entry] = {
-    "recency": Entry(lambda _: RecencyModel(), RecencyModel.load),
-    "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load),
-    "bgnbd": Entry(lambda s: BgNbdModel(s.bgnbd, s.horizon_days), BgNbdModel.load, prior=0.0),
+    "recency": Entry(lambda _: RecencyModel(), RecencyModel.load, needs_events=True),
+    "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load, needs_events=True),
+    "bgnbd": Entry(lambda s: BgNbdModel(s.bgnbd, s.horizon_days), BgNbdModel.load, prior=0.0, needs_events=True),
     "logistic": Entry(lambda _: LogisticModel(), LogisticModel.load, prior=0.3),
     "lightgbm": Entry(lambda _: LightGbmModel(), LightGbmModel.load, prior=0.7),
 }
@@ -63,6 +67,19 @@ def candidates(name: str) -> dict[str, Entry]:
             known=", ".join(known),
         )
     return {name: MODELS[name]}
+
+
+def table_candidates(name: str) -> dict[str, Entry]:
+    """The models that take part on a ready-made table, which has no events. Raises InputError."""
+    if name != AUTO and name in MODELS and MODELS[name].needs_events:
+        fit = [n for n, e in MODELS.items() if not e.needs_events]
+        raise InputError(
+            "`{name}` learns from a customer's events, and a ready-made table has none; models for tables are {known}",
+            "`{name}` 从顾客的事件中学习，而现成表没有事件；适用于表的模型：{known}",
+            name=name,
+            known=", ".join([AUTO, *fit]),
+        )
+    return {n: e for n, e in candidates(name).items() if not e.needs_events}
 
 
 def load_stack(folder: Path) -> StackModel:
