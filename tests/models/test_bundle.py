@@ -22,8 +22,7 @@ from ebbtide.core.errors import MissingBundleError, RetryError
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.features.catalogue import default_catalogue
 from ebbtide.features.tables import ItemCounter
-from ebbtide.models import sealed
-from ebbtide.models.bundle import write_bundle
+from ebbtide.models import bundle as module
 from ebbtide.models.bgnbd import fit_bgnbd
 from ebbtide.models.bundle import Bundle, load_bundle, write_bundle
 from ebbtide.models.calibration import AffineCalibration
