@@ -24,6 +24,7 @@ WHERE = ""
 """The name under which the filter of a source stands among its bound expressions."""
 
 _DEFAULT_USE: dict[str, Use] = {"text": "text", "type": "text", "number": "number"}
+_OWN_KINDS = {"type": "type", "properties": "json", "vector": "vector"}
 _KINDS = {pl.Float64: "number", pl.Boolean: "flag", pl.Datetime: "time", pl.String: "text"}
 
 
@@ -39,13 +40,13 @@ class Bound:
 
 
 def kind_of(table: str, column: str) -> str:
-    """How a canonical column is read: text, type, number, time, flag or json.
+    """How a canonical column is read: text, type, number, time, flag, json or vector.
 
     >>> kind_of("events", "value"), kind_of("events", "properties")
     ('number', 'json')
     """
-    if column in ("type", "properties"):
-        return {"type": "type", "properties": "json"}[column]
+    if column in _OWN_KINDS:
+        return _OWN_KINDS[column]
     return _KINDS[type(TABLE_COLUMNS[table][column])]
 
 

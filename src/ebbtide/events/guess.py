@@ -69,7 +69,7 @@ def guess_mapping(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Guess
         return Guess("items", _only(columns, "items"))
     if "user_id" in columns and not _doubtful(sampled):
         return Guess("users", _only(columns, "users"))
-    return Guess("events", columns, doubtful=_doubtful(sampled))
+    return Guess("events", _only(columns, "events"), doubtful=_doubtful(sampled))
 
 
 def guess_preset(raw: RawTable) -> str:

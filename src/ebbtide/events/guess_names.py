@@ -56,6 +56,8 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "country": ("country", "country code", "land", "region", "国家", "地区"),
     "query": ("query", "search query", "search term", "search terms", "keyword", "keywords", "搜索词", "关键词"),
     "text": ("description", "product name", "item name", "title", "review text", "review", "comment", "描述", "商品名称", "评价", "评论"),
+    "picture": ("picture", "picture path", "picture file", "image", "image path", "image file", "photo", "图片", "图片路径", "商品图片"),
+    "vector": ("vector", "embedding", "item vector", "item embedding", "向量", "商品向量"),
     "rating": ("rating", "score", "stars", "overall", "评分", "星级"),
 }  # fmt: skip
 """Canonical column -> names, the more telling ones first."""

@@ -123,7 +123,8 @@ class Lake:
         files = [str(self.folder / name / p) for p in _paths(table)]
         if not files:
             return pl.DataFrame(schema=TABLE_COLUMNS[name])
-        return pl.read_parquet(files, hive_partitioning=False).select(list(TABLE_COLUMNS[name]))
+        whole = pl.scan_parquet(files, hive_partitioning=False, schema=TABLE_COLUMNS[name], missing_columns="insert")
+        return whole.select(list(TABLE_COLUMNS[name])).collect()
 
     def summary(self) -> LakeSummary:
         """Rows, users and the range of times, from a scan of three columns, bucket by bucket."""

@@ -129,11 +129,11 @@ def _canonical(name: str, kind: str, b: Bound, source: Source, shop: ShopConfig,
         sql = f"nullif({as_number}, 'nan'::double)"
     elif kind == "flag":
         sql = f"({value} <> 0)" if is_number(b.type) else f"try_cast({text} as boolean)"
-    elif kind == "json" and b.type not in ("VARCHAR", "JSON"):
+    elif kind in ("json", "vector") and b.type not in ("VARCHAR", "JSON"):
         sql = f"to_json({value})::varchar"
     else:
         sql = text
-    if kind in ("text", "type", "json"):
+    if kind in ("text", "type", "json", "vector"):
         present = f"({sql} is not null)"
     return [f"{sql} as {_name('v', name)}", f"{present} as {_name('p', name)}"]
 

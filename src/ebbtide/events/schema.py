@@ -74,8 +74,13 @@ ITEM_COLUMNS: dict[str, pl.DataType] = {
     "brand": pl.String(),
     "unit_price": pl.Float64(),
     "text": pl.String(),
+    "picture": pl.String(),
+    "vector": pl.String(),
     "properties": pl.String(),
 }
+"""`text`: name or description in any language. `picture`: path of an image file, relative to the workspace or
+absolute. `vector`: a ready embedding as a JSON list of numbers, of one length in the whole table. A row counts from its
+`valid_from` on, without one always."""
 USER_COLUMNS: dict[str, pl.DataType] = {
     "user_id": pl.String(),
     "valid_from": TIME,

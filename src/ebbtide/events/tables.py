@@ -47,6 +47,7 @@ def _commit(folder: Path, rows: pl.DataFrame, keys: list[str]) -> None:
         str(folder),
         rows.to_arrow(compat_level=pl.CompatLevel.oldest()),
         mode="append",
+        schema_mode="merge",
         configuration={"delta.dataSkippingNumIndexedCols": "0"},
         commit_properties=properties,
     )

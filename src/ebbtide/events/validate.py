@@ -14,6 +14,7 @@ from ebbtide.core.windows import to_us
 
 ID_LENGTH = 256
 TEXT_LENGTH = 65_536
+VECTOR_LENGTH = 262_144
 FUTURE_TOLERANCE = timedelta(days=1)
 _FIRST_REAL_US = 365 * 86_400_000_000
 """1971-01-01: what lies before is the default of some software (1970, 1900, 0001), not an event of a shop."""
@@ -33,6 +34,7 @@ class Reason(Enum):
     FUTURE_TIME = "future_time"
     BAD_NUMBER = "bad_number"
     BAD_VALUE = "bad_value"
+    BAD_VECTOR = "bad_vector"
     NEGATIVE_PRICE = "negative_price"
     UNKNOWN_CURRENCY = "unknown_currency"
     TOO_LONG = "too_long"
@@ -73,6 +75,10 @@ _TEXTS: dict[Reason, Text] = {
     Reason.BAD_VALUE: Text(
         "a value is not of the type that its column has in the rest of the file", "值的类型与该列其余内容不符"
     ),
+    Reason.BAD_VECTOR: Text(
+        "the vector is no list of finite numbers, such as [0.1, -2, 3e-5]",
+        "向量不是有限数值的列表，例如 [0.1, -2, 3e-5]",
+    ),
     Reason.NEGATIVE_PRICE: Text(
         "the unit price is negative (refunds have a negative value or quantity, not a negative price)",
         "单价为负（退款应以负的金额或数量表示，而非负单价）",
@@ -82,8 +88,9 @@ _TEXTS: dict[Reason, Text] = {
         "货币与店铺货币不同：不同货币的金额不会相加",
     ),
     Reason.TOO_LONG: Text(
-        f"an id or name is longer than {ID_LENGTH} characters, or a text longer than {TEXT_LENGTH:,}",
-        f"ID 或名称超过 {ID_LENGTH} 个字符，或文本超过 {TEXT_LENGTH:,} 个字符",
+        f"an id or name is longer than {ID_LENGTH} characters, a text longer than {TEXT_LENGTH:,}, or a vector longer "
+        f"than {VECTOR_LENGTH:,}",
+        f"ID 或名称超过 {ID_LENGTH} 个字符，文本超过 {TEXT_LENGTH:,} 个字符，或向量超过 {VECTOR_LENGTH:,} 个字符",
     ),
     Reason.CONFLICTING_ID: Text(
         "the lake holds another event with the same event_id: ids must be unique over all sources",
@@ -115,7 +122,7 @@ def reason_sql(table: str, kinds: dict[str, str], *, currency: str, latest: int,
     """SQL of a row's reason code, null for a good row.
 
     Over columns `v:NAME` (canonical value), `p:NAME` (the raw value was present) of the mapped canonical columns
-    `kinds` (name -> text, number, time, flag, json) and, if `broken`, the flag `broken`.
+    `kinds` (name -> text, number, time, flag, json, vector) and, if `broken`, the flag `broken`.
     """
     tests = [("broken", Reason.BAD_JSON)] if broken else []
     for name in required_columns(table):
@@ -128,10 +135,11 @@ def reason_sql(table: str, kinds: dict[str, str], *, currency: str, latest: int,
     tests += [(f'"p:{n}" and "v:{n}" is null', Reason.BAD_VALUE) for n in _of(kinds, "flag")]
     tests += [('"odd"', Reason.BAD_VALUE)]
     tests += [(f'"p:{n}" and not coalesce(json_valid("v:{n}"), false)', Reason.BAD_JSON) for n in _of(kinds, "json")]
+    tests += [(f'"p:{n}" and {_is_no_vector(f"v:{n}")}', Reason.BAD_VECTOR) for n in _of(kinds, "vector")]
     tests += [('"v:unit_price" < 0', Reason.NEGATIVE_PRICE)] if "unit_price" in kinds else []
     if "currency" in kinds and currency:
         tests.append((f"upper(\"v:currency\") <> '{currency.upper()}'", Reason.UNKNOWN_CURRENCY))
-    for n in (*_of(kinds, "text"), *_of(kinds, "json")):
+    for n in (*_of(kinds, "text"), *_of(kinds, "json"), *_of(kinds, "vector")):
         tests.append((f'strlen("v:{n}") > {_limit(n)} and length("v:{n}") > {_limit(n)}', Reason.TOO_LONG))
     cases = " ".join(f"when {test} then '{reason.value}'" for test, reason in tests)
     return f"case {cases} end"
@@ -141,5 +149,14 @@ def _of(kinds: dict[str, str], kind: str) -> list[str]:
     return [name for name, found in kinds.items() if found == kind]
 
 
+def _is_no_vector(column: str) -> str:
+    """SQL: anything but a JSON list of one or more finite numbers. (DuckDB would read numbers in quotes, too.)"""
+    numbers = f'try_cast("{column}" as double[])'
+    bad = f"list_bool_or(list_transform({numbers}, lambda x: x is null or not isfinite(x)))"
+    return f"""coalesce(contains("{column}", '"') or len({numbers}) = 0 or {bad}, true)"""
+
+
 def _limit(name: str) -> int:
-    return TEXT_LENGTH if name in ("text", "query", "properties") else ID_LENGTH
+    if name == "vector":
+        return VECTOR_LENGTH
+    return TEXT_LENGTH if name in ("text", "query", "properties", "picture") else ID_LENGTH

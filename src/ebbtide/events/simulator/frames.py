@@ -200,6 +200,8 @@ def item_frame(config: SimulationConfig, world: World) -> pl.DataFrame:
                         "brand": [BRANDS[b] for b in world.item_brand[code]],
                         "unit_price": np.round(world.item_price[code] * index[day], 2),
                         "text": [f"{BRANDS[b]} {category} no. {n}" for n, b in enumerate(world.item_brand[code])],
+                        "picture": None,
+                        "vector": None,
                         "properties": None,
                     }
                 ).cast(ITEM_COLUMNS)  # type: ignore[arg-type]
