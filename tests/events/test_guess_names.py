@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ebbtide.events.guess_names import COLUMN_NAMES, EVENT_NAMES, event_type_of, match
-from ebbtide.events.schema import EVENT_COLUMNS, EVENT_TYPES
+from ebbtide.events.schema import EVENT_COLUMNS, EVENT_TYPES, ITEM_COLUMNS
 
 
 def best(name: str) -> str:
@@ -22,7 +22,7 @@ def best(name: str) -> str:
         ("下单时间", "occurred_at"), ("InvoiceNo", "order_id"), ("orderNumber", "order_id"), ("订单号", "order_id"),
         ("StockCode", "item_id"), ("SKU", "item_id"), ("商品ID", "item_id"), ("Qty", "quantity"), ("数量", "quantity"),
         ("UnitPrice", "unit_price"), ("Total Amount", "value"), ("实付金额", "value"), ("eventType", "type"),
-        ("utm_campaign", "campaign_id"), ("search_term", "query"), ("shoe_size", ""),
+        ("utm_campaign", "campaign_id"), ("search_term", "query"), ("image_path", "picture"), ("embedding", "vector"), ("shoe_size", ""),
     ],
 )  # fmt: skip
 def test_columns_are_known_by_their_usual_names(raw, canonical):
@@ -47,5 +47,5 @@ def test_every_canonical_type_knows_its_own_name():
 
 
 def test_the_vocabulary_names_canonical_things_only():
-    assert set(COLUMN_NAMES) <= set(EVENT_COLUMNS)
+    assert set(COLUMN_NAMES) <= {*EVENT_COLUMNS, *ITEM_COLUMNS}
     assert set(EVENT_NAMES) <= set(EVENT_TYPES)
