@@ -184,6 +184,23 @@ class ProfitConfig(_Stage):
     contact: float = setting(1.0, "cost of one contact, in shop currency", "一次接触的成本（店铺货币）", ge=0)
 
 
+class TrackingConfig(_Stage):
+    """`[tracking]`: where runs are recorded beside `.ebbtide/runs`."""
+
+    mlflow: str = setting(
+        "",
+        "file:FOLDER of an MLflow file store, relative to ebbtide.toml; empty: none",
+        "MLflow 文件存储 file:FOLDER，相对于 ebbtide.toml；空：不使用",
+    )
+
+    @field_validator("mlflow")
+    @classmethod
+    def _file_store(cls, value: str) -> str:
+        if value and not re.fullmatch(r"file:.+", value):
+            raise ValueError("expected `file:FOLDER`, for example `file:mlruns`")
+        return value
+
+
 class Config(_Stage):
     """All of `ebbtide.toml`."""
 
@@ -195,6 +212,7 @@ class Config(_Stage):
     features: FeaturesConfig = FeaturesConfig()
     train: TrainConfig = TrainConfig()
     profit: ProfitConfig = ProfitConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     def sources(self) -> list[SourceConfig]:
         """The sources, each with its name: the given one, else its table, numbered where several share it."""

@@ -32,3 +32,8 @@ class Places:
     def shelf(self) -> Shelf:
         """The trained bundles."""
         return Shelf(self.home / "bundles")
+
+    @property
+    def runs(self) -> Path:
+        """A record of every run."""
+        return self.home / "runs"

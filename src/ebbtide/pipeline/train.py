@@ -6,7 +6,7 @@ on all closed moments (the bundle).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ from ebbtide.pipeline.rehearsal import (
     training_moments,
     usual_values,
 )
+from ebbtide.pipeline.tracking import Run, track
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
 from ebbtide.pipeline.verdict import Verdict, judge_rehearsals, past_section
 
@@ -61,7 +62,7 @@ from ebbtide.pipeline.verdict import Verdict, judge_rehearsals, past_section
 @dataclass(frozen=True)
 class TrainReport(Readable):
     """What `train` did. `verdict` holds the honest figures of the policy; `sampled` is the share of users whose rows
-    were used; `moments` how many closed cutoffs the bundle learnt from."""
+    were used; `moments` how many closed cutoffs the bundle learnt from; `problems` what went wrong beside the bundle."""
 
     bundle: str
     model: str
@@ -75,10 +76,12 @@ class TrainReport(Readable):
     weights: dict[str, float]
     sufficiency: Sufficiency
     verdict: Verdict
+    problems: tuple[Text, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
         return vars(self) | {
+            "problems": [p.en for p in self.problems],
             "until": self.until.isoformat(),
             "definition": self.definition.to_json(),
             "sufficiency": self.sufficiency.to_json(),
@@ -109,7 +112,7 @@ class TrainReport(Readable):
             )
         if self.sufficiency.level == "warn":
             lines.append(self.sufficiency.text)
-        return [*lines, *self.verdict.lines()]
+        return [*lines, *self.verdict.lines(), *self.problems]
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,20 @@ def train(
     """
     name = model or config.train.model
     entries = candidates(name)
+    with track(config, root, "train", model=name, until=until and until.isoformat()) as run:
+        report = _train(config, root, until, name, entries, run, progress)
+    return replace(report, problems=tuple(run.problems))
+
+
+def _train(
+    config: Config,
+    root: Path,
+    until: datetime | None,
+    name: str,
+    entries: dict[str, Entry],
+    run: Run,
+    progress: Progress,
+) -> TrainReport:
     ready = prepare(config, root, until=until, progress=progress)
     settings = {m: ready.setting_at(m) for m in ready.people}
     past = rehearse(
@@ -167,6 +184,8 @@ def train(
     shelf = Places(root).shelf()
     write_bundle(shelf.folder, bundle, model_card(bundle, verdict, ready.gate))
     shelf.promote(bundle.id)
+    run.note(result=bundle.id, data=bundle.manifest["data"], versions=bundle.manifest["versions"])
+    run.log(verdict.test.metrics if verdict.test else {})
     progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 1, 1)
     return TrainReport(
         bundle=bundle.id,
