@@ -57,7 +57,7 @@ def bundle(make_rows) -> Bundle:
         config=parse_config({"shop": {"name": "Café 店"}, "churn": {"horizon": "45d"}}),
         definition=DEFINITION,
         catalogue=default_catalogue(DEFINITION, 400, with_item_table=True),
-        stack=StackModel(members, [0.1, 0.2, 0.3, 0.4, 0.5]),
+        stack=StackModel(members, [0.1 * (k + 1) for k in range(len(members))]),
         calibration=AffineCalibration(1.25, -0.125),
         items=items.table(),
         bgnbd=bgnbd,

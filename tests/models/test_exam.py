@@ -14,8 +14,15 @@ from ebbtide.models.registry import MODELS, Setting
 
 NAMES = sorted(MODELS)
 SETTING = Setting(horizon_days=30.0)
-BEARS_ONE_CLASS = {"bgnbd", "lightgbm"}
-"""Models that a single class does not upset: BG/NBD needs no labels, and trees then say the same of everybody."""
+LEARNS_WITHOUT_LABELS = {"bgnbd"}
+
+UNTRAINABLE = {
+    "only churned": (lambda r: replace(r, y=np.ones(len(r))), "both churned and retained"),
+    "only retained": (lambda r: replace(r, y=np.zeros(len(r))), "both churned and retained"),
+    "one user": (lambda r: replace(r, user=np.full_like(r.user, 5)), "several users"),
+    "too few rows": (lambda r: r.take(np.arange(9)), "at least 10 rows"),
+    "an infinite number": (lambda r: replace(r, X=np.where(r.X[3, 3] == r.X, np.inf, r.X)), "must be finite"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +41,7 @@ def fitted(rows) -> dict[str, Model]:
 
 
 def test_every_model_sits_the_exam():
-    assert NAMES == ["bgnbd", "frequency", "lightgbm", "logistic", "recency"]
+    assert NAMES == ["bgnbd", "forest", "frequency", "lightgbm", "logistic", "recency", "tree"]
     assert all(MODELS[n].make(SETTING).name == n for n in NAMES)
 
 
@@ -125,13 +132,15 @@ def test_training_with_unknown_cells_everywhere_works(name, rows):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_class_is_refused_in_words_or_borne(name, rows):
-    if name in BEARS_ONE_CLASS:
-        model = MODELS[name].make(SETTING).fit(replace(rows, y=np.ones(len(rows))), seed=7)
+@pytest.mark.parametrize("wrong", sorted(UNTRAINABLE))
+def test_what_cannot_be_learnt_from_is_refused_in_words_or_borne(name, wrong, rows):
+    change, words = UNTRAINABLE[wrong]
+    if name in LEARNS_WITHOUT_LABELS:
+        model = MODELS[name].make(SETTING).fit(change(rows), seed=7)
         assert np.isfinite(model.margin(rows.X)).all()
         return
-    with pytest.raises(DataError, match="both churned and retained"):
-        MODELS[name].make(SETTING).fit(replace(rows, y=np.ones(len(rows))), seed=7)
+    with pytest.raises(DataError, match=words):
+        MODELS[name].make(SETTING).fit(change(rows), seed=7)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -108,6 +108,18 @@ def test_boosters_are_averaged_or_weighted() -> None:
     np.testing.assert_allclose(trees.contributions(X), np.tensordot(weights, terms, 1), atol=1e-11)
 
 
+def test_a_random_forest_is_the_mean_of_its_trees() -> None:
+    """LightGBM averages for the probability, although its raw score and its contributions are the sum."""
+    rng = np.random.default_rng(2)
+    X = make_matrix(rng, 400, 4)
+    booster = make_booster(rng, X, boosting="rf", bagging_freq=1, bagging_fraction=0.6)
+    trees = TreeEnsemble.from_text([booster.model_to_string()])
+    assert booster.num_trees() == 12
+    np.testing.assert_allclose(trees.margin(X), booster.predict(X, raw_score=True) / 12, atol=1e-12)
+    np.testing.assert_allclose(1 / (1 + np.exp(-trees.margin(X))), booster.predict(X), atol=1e-12)
+    np.testing.assert_allclose(trees.contributions(X), booster.predict(X, pred_contrib=True) / 12, atol=1e-11)
+
+
 def test_trees_without_a_split_are_constants() -> None:
     X = np.ones((50, 2), np.float32)
     booster = lgb.train({"verbosity": -1, "objective": "binary"}, lgb.Dataset(X, np.arange(50) % 2), 3)
@@ -170,11 +182,6 @@ def test_models_that_cannot_be_used_are_refused_by_name() -> None:
         ),
         "several classes": lgb.train(
             quiet | {"objective": "multiclass", "num_class": 3}, lgb.Dataset(X, rng.integers(0, 3, 300)), 2
-        ),
-        "random forest": lgb.train(
-            quiet | {"objective": "binary", "boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5},
-            lgb.Dataset(X, y),
-            2,
         ),
         "linear models": lgb.train(
             quiet | {"objective": "regression"}, lgb.Dataset(X, X[:, 0] + y, params={"linear_tree": True}), 2

@@ -19,6 +19,7 @@ from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrat
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.registry import Entry, Setting
 from ebbtide.models.stack import StackModel, fit_weights
+from ebbtide.models.trainable import is_enough
 
 _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
 
@@ -49,9 +50,9 @@ class Choice:
 
 
 def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Setting, *, seed: int) -> HeldOut | None:
-    """Predict the cohort of `moment_us` by candidates fitted on what was known then; None if nothing was."""
+    """Predict the cohort of `moment_us` by candidates fitted on what was known then; None if too little was."""
     known, asked = rows.known_at(moment_us), rows.at(moment_us)
-    if len(known) == 0 or len(asked) == 0 or not 0 < known.y.sum() < len(known):
+    if len(asked) == 0 or not is_enough(known):
         return None
     margins = held_margins(known, asked.X, entries, setting, seed=seed)
     return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins)

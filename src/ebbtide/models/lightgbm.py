@@ -7,19 +7,16 @@ number of rounds in one fit.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import lightgbm as lgb
 import numpy as np
 
-from ebbtide.core.errors import DefectError
 from ebbtide.models.base import Matrix, Rows, Vector
-from ebbtide.models.tree_ensemble import TreeEnsemble
+from ebbtide.models.trainable import check_trainable
+from ebbtide.models.tree_model import EVERYWHERE, TreeModel, grow
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class BoostingConfig:
     def parameters(self, rows: int, seed: int) -> dict[str, Any]:
         """What LightGBM is told."""
         return {
-            "objective": "binary",
+            **EVERYWHERE,
             "num_leaves": self.leaves,
             "max_depth": self.depth,
             "learning_rate": self.learning_rate,
@@ -61,14 +58,10 @@ class BoostingConfig:
             "extra_trees": True,
             "max_bin": 127,
             "seed": seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": 1,
-            "verbosity": -1,
         }
 
 
-class LightGbmModel:
+class LightGbmModel(TreeModel):
     """LightGBM behind the model protocol. Margins and contributions come from our own tree engine."""
 
     name: ClassVar[str] = "lightgbm"
@@ -76,58 +69,23 @@ class LightGbmModel:
     usual_rounds: ClassVar[int] = 85
 
     def __init__(self, config: BoostingConfig | None = None, rounds: int | None = None) -> None:
+        super().__init__()
         self.config = config or BoostingConfig()
         self.rounds = rounds or self.usual_rounds
-        self._texts: list[str] = []
-        self._trees: TreeEnsemble | None = None
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
-        """Fit `rounds` rounds on all rows."""
-        self._texts = [
-            b.model_to_string() for b in self._boosters(rows, self.rounds, self.config.seeds_for(len(rows)), seed)
-        ]
-        self._trees = None
-        return self
+        """Fit `rounds` rounds on all rows. Raises DataError if the rows cannot be learnt from."""
+        boosters = self._boosters(rows, self.rounds, self.config.seeds_for(len(rows)), seed)
+        return self._keep([b.model_to_string() for b in boosters])
 
     def margin_path(self, rows: Rows, X: Matrix, *, seed: int) -> Vector:
         """Margins on X after each number of rounds of `rounds_grid`, (V, N), from one fit on `rows`."""
         boosters = self._boosters(rows, self.rounds_grid[-1], self.config.rehearsal_seeds, seed)
         return np.asarray(np.mean([_staged(b, X, self.rounds_grid) for b in boosters], axis=0))
 
-    def margin(self, X: Matrix) -> Vector:
-        """Log-odds of churn, (N,)."""
-        return self._ensemble().margin(X)
-
-    def contributions(self, X: Matrix) -> Vector:
-        """Exact TreeSHAP terms, (N, F + 1)."""
-        return self._ensemble().contributions(X)
-
-    def save(self, folder: Path) -> None:
-        """One LightGBM text file a seed."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for k, text in enumerate(self._texts):
-            (folder / f"trees-{k}.txt").write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        model = cls()
-        model._texts = [p.read_text(encoding="utf-8") for p in sorted(folder.glob("trees-*.txt"))]
-        return model
-
     def _boosters(self, rows: Rows, rounds: int, seeds: int, seed: int) -> list[lgb.Booster]:
-        """One booster a seed, side by side: each on one thread, so that the result depends on no machine."""
-        parameters = [self.config.parameters(len(rows), seed + 1000 * k + 1) for k in range(seeds)]
-        data = lgb.Dataset(rows.X, rows.y, params=parameters[0], free_raw_data=False).construct()
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            return list(pool.map(lambda p: lgb.train(p, data, rounds), parameters))
-
-    def _ensemble(self) -> TreeEnsemble:
-        if self._trees is None:
-            if not self._texts:
-                raise DefectError("the trees are used before they are fitted", "树模型尚未拟合就被使用")
-            self._trees = TreeEnsemble.from_text(self._texts)
-        return self._trees
+        check_trainable(rows)
+        return grow(rows, [self.config.parameters(len(rows), seed + 1000 * k + 1) for k in range(seeds)], rounds)
 
 
 def _staged(booster: lgb.Booster, X: Matrix, grid: Sequence[int]) -> Vector:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from threadpoolctl import threadpool_limits
 
-from ebbtide.core.errors import DataError, DefectError
+from ebbtide.core.errors import DefectError
 from ebbtide.models.base import Matrix, Rows, Vector, sigmoid
 from ebbtide.models.basis import Basis, Terms
 from ebbtide.models.calibration import AffineCalibration
+from ebbtide.models.trainable import check_trainable
 
 _CHUNK = 32_768
 _MOST_STEPS = 60
@@ -63,9 +64,9 @@ class LogisticModel:
 
         `seed` is unused: nothing is random.
 
-        Raises DataError if the rows hold only churned or only retained users.
+        Raises DataError if the rows cannot be learnt from.
         """
-        check_two_classes(rows)
+        check_trainable(rows)
         rows = _thinned(rows, self.config.most_rows)
         self.strength = self.given_strength or choose_strength(rows, self.config)
         basis = Basis.fit(rows.X, self.config.knots)
@@ -108,20 +109,6 @@ class LogisticModel:
         model.strength = data["strength"]
         model._terms = Terms.from_json(data["terms"])
         return model
-
-
-def check_two_classes(rows: Rows) -> None:
-    """Raises DataError unless the rows hold both churned and retained users."""
-    churned = int(rows.y.sum())
-    if 0 < churned < len(rows):
-        return
-    raise DataError(
-        "a model needs both churned and retained users to learn from: found {churned:,} churned and {retained:,}"
-        " retained; choose another horizon or wait for data",
-        "模型需要同时有流失和留存的用户才能学习：现有 {churned:,} 位流失、{retained:,} 位留存；请换一个时间窗或等待更多数据",
-        churned=churned,
-        retained=len(rows) - churned,
-    )
 
 
 def choose_strength(rows: Rows, config: LogisticConfig) -> float:

@@ -14,8 +14,10 @@ from pathlib import Path
 from ebbtide.core.errors import InputError, MissingBundleError
 from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbd, BgNbdModel
+from ebbtide.models.decision_tree import DecisionTreeModel
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.logistic import LogisticModel
+from ebbtide.models.random_forest import RandomForestModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
 from ebbtide.models.stack import StackModel
 
@@ -48,6 +50,8 @@ MODELS: dict[str, Entry] = {
     "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load, needs_events=True),
     "bgnbd": Entry(lambda s: BgNbdModel(s.bgnbd, s.horizon_days), BgNbdModel.load, prior=0.0, needs_events=True),
     "logistic": Entry(lambda _: LogisticModel(), LogisticModel.load, prior=0.3),
+    "tree": Entry(lambda _: DecisionTreeModel(), DecisionTreeModel.load),
+    "forest": Entry(lambda _: RandomForestModel(), RandomForestModel.load),
     "lightgbm": Entry(lambda _: LightGbmModel(), LightGbmModel.load, prior=0.7),
 }
 

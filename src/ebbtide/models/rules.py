@@ -16,6 +16,7 @@ from ebbtide.core.errors import InputError
 from ebbtide.models.base import Matrix, Rows, Vector
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.shapley import shapley_few
+from ebbtide.models.trainable import check_trainable
 
 
 class _Rule:
@@ -32,8 +33,9 @@ class _Rule:
     def fit(self, rows: Rows, *, seed: int) -> Self:
         """Fit the one slope and intercept. `seed` is unused: nothing is random.
 
-        Raises InputError if a column is missing, DataError if only one class is there.
+        Raises InputError if a column is missing, DataError if the rows cannot be learnt from.
         """
+        check_trainable(rows)
         missing = [c for c in self.columns if c not in rows.names]
         if missing:
             raise InputError(

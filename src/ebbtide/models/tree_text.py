@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,8 @@ class Tree:
 def read_trees(text: str) -> tuple[list[Tree], int]:
     """The trees of `Booster.model_to_string()` in their order, and the number of features the booster expects.
 
-    Raises InputError if the text is no LightGBM model, or one with categorical or linear splits, several classes or
-    averaged output.
+    A random forest averages its trees: their outputs are divided by their number here, so that they add up like others.
+    Raises InputError if the text is no LightGBM model, or one with categorical or linear splits or several classes.
     """
     header, *blocks = text.split("\nTree=")
     fields = dict(_fields(header))
@@ -48,9 +48,9 @@ def read_trees(text: str) -> tuple[list[Tree], int]:
         raise _refuse("it is no LightGBM model text with trees", "它不是含有树的 LightGBM 模型文本")
     if fields.get("num_tree_per_iteration", "1") != "1":
         raise _refuse("it predicts several classes", "它预测多个类别")
-    if "\naverage_output" in header:
-        raise _refuse("it is a random forest (averaged output)", "它是随机森林（输出取平均）")
-    return [_tree(dict(_fields(block))) for block in blocks], int(fields["max_feature_idx"]) + 1
+    share = 1.0 / len(blocks) if "\naverage_output" in header else 1.0
+    trees = [_tree(dict(_fields(block))) for block in blocks]
+    return [replace(t, value=t.value * share) for t in trees], int(fields["max_feature_idx"]) + 1
 
 
 def _fields(block: str) -> Iterator[tuple[str, str]]:
