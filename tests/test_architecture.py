@@ -12,7 +12,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "ebbtide"
 MODULES = sorted(SOURCE.rglob("*.py"))
-STAGES = {"core", "events", "churn", "evaluation", "features", "models", "explain", "pipeline", "dashboard", "cli"}
+STAGES = {
+    "core",
+    "events",
+    "churn",
+    "evaluation",
+    "features",
+    "sequences",
+    "models",
+    "explain",
+    "pipeline",
+    "dashboard",
+    "cli",
+}
 
 
 def _trees() -> Iterator[tuple[Path, ast.Module]]:

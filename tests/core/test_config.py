@@ -23,6 +23,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("bands", "high"): 0.9,
     ("bands", "medium"): 0.2,
     ("features", "drop"): ["calendar"],
+    ("items", "encoder"): "sentence",
     ("tracking", "mlflow"): "file:mlruns",
 }
 

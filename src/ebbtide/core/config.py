@@ -160,6 +160,25 @@ class FeaturesConfig(_Stage):
     drop: list[str] = setting([], "names or families not to use", "不使用的特征名或特征族")
 
 
+class ItemsConfig(_Stage):
+    """`[items]`: how items become vectors, for models that read event sequences."""
+
+    encoder: Literal["auto", "none", "text", "sentence", "pictures", "backbone", "vector"] = setting(
+        "auto",
+        "auto (ready vectors if there are any, else texts), none, text, sentence, pictures, backbone or vector",
+        "auto（有现成向量则用向量，否则用文本）、none、text、sentence、pictures、backbone 或 vector",
+    )
+    dims: int = setting(
+        64, "numbers of a vector; a ready vector keeps its own", "向量的维数；现成向量保持原有维数", ge=2, le=1024
+    )
+    model: str = setting(
+        "",
+        "sentence: a model's folder, or its name on the hub; backbone: a network of torchvision.models",
+        "sentence：模型文件夹或模型库中的名称；backbone：torchvision.models 中的网络名",
+    )
+    weights: str = setting("", "backbone: file of the network's weights", "backbone：网络权重文件")
+
+
 class TrainConfig(_Stage):
     """`[train]`: how models are fitted and judged."""
 
@@ -210,6 +229,7 @@ class Config(_Stage):
     bands: BandsConfig = BandsConfig()
     lake: LakeConfig = LakeConfig()
     features: FeaturesConfig = FeaturesConfig()
+    items: ItemsConfig = ItemsConfig()
     train: TrainConfig = TrainConfig()
     profit: ProfitConfig = ProfitConfig()
     tracking: TrackingConfig = TrackingConfig()
