@@ -51,6 +51,20 @@ def test_people_are_answered_in_their_language(
     assert shown.err == ""  # progress is silent when nobody watches
 
 
+def test_a_variable_of_a_source_is_needed_by_ingest_alone(shop: Path, tmp_path: Path, answer: Any) -> None:
+    """Everything else reads the lake; and files that are named need no path of the config."""
+    away = tmp_path / "away"
+    shutil.copytree(shop, away)
+    config = (away / "ebbtide.toml").read_text()
+    (away / "ebbtide.toml").write_text(config.replace("data/*.csv", "${WHERE_THE_DATA_ARE}/*.csv"))
+    for command in READING:
+        assert answer(*arguments_for(command, away, tmp_path))
+    assert answer("train", "-w", str(away), "--until", "2024-06-01")
+    refused = answer("ingest", "-w", str(away), code=2)["error"]
+    assert (refused["code"], "WHERE_THE_DATA_ARE is not set" in refused["message"]) == ("config", True)
+    assert answer("ingest", str(away / "data" / "orders.csv"), "-w", str(away))["total"]["accepted"] == 0
+
+
 @pytest.mark.parametrize("command", READING, ids=" ".join)
 def test_programs_are_answered_with_one_json_object(
     command: list[str], shop: Path, tmp_path: Path, answer: Any

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from ebbtide.core.config import Config, SourceConfig, load_config, parse_config
+from ebbtide.core.config import Config, SourceConfig, check_variables, load_config, parse_config
 from ebbtide.core.errors import ConfigError, InputError
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items() if name != "source"}
@@ -100,7 +100,6 @@ def test_all_problems_are_reported_at_once_with_suggestions() -> None:
         ({**SOURCE, "url": "sqlite:///x", "query": "select 1"}, "give either path, or url with query"),
         ({"url": "sqlite:///x", "columns": {"user_id": "u"}}, "url needs a query"),
         ({"path": "x.csv"}, "give columns or a preset"),
-        ({**SOURCE, "path": "${NOT_SET}/x.csv"}, "the variable NOT_SET is not set"),
     ],
 )
 def test_a_source_that_cannot_work_is_refused(source: dict[str, Any], words: str) -> None:
@@ -111,6 +110,17 @@ def test_a_source_that_cannot_work_is_refused(source: dict[str, Any], words: str
 def test_variables_are_expanded_in_paths_and_urls() -> None:
     config = parse_config({"source": [{**SOURCE, "path": "${HOME_OF_DATA}/x.csv"}]}, environ={"HOME_OF_DATA": "/d"})
     assert config.source[0].path == "/d/x.csv"
+
+
+def test_only_who_reads_a_source_needs_its_variables() -> None:
+    """The config loads without them; reading asks for all of them at once, each once."""
+    sources = [{**SOURCE, "path": "${A}/${B}/${A}.csv"}, {**SOURCE, "path": "${SET}/y.csv"}]
+    config = parse_config({"source": sources}, environ={"SET": "/d"})
+    with pytest.raises(ConfigError, match="source events: the variable A is not set") as caught:
+        check_variables(config.sources())
+    assert len(caught.value.problems) == 2
+    assert "环境变量 B 未设置" in caught.value.text.zh
+    check_variables(config.sources()[1:])
 
 
 def test_sources_without_a_name_are_numbered_by_table() -> None:

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -23,6 +23,8 @@ from ebbtide.core.language import Language, Text
 from ebbtide.core.windows import days, parse_duration
 
 TABLES = ("events", "items", "users", "exposures", "consents")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_EXPANDED = ("path", "url", "query")
 
 
 def setting(default: Any, en: str, zh: str, **limits: Any) -> Any:
@@ -274,15 +276,16 @@ def load_config(
 
 
 def parse_config(raw: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> Config:
-    """Validate a nested mapping; `${VARIABLES}` in a source's path and url are expanded from `environ`.
+    """Validate a nested mapping; `${VARIABLES}` in a source's path, url and query are expanded from `environ`.
 
+    A variable that is not set stays as it is: only who reads the source needs it (`check_variables`).
     Raises ConfigError with all problems at once.
     """
     problems: list[Text] = []
     data = dict(raw)
     sources = data.get("source")
     if isinstance(sources, list):
-        data["source"] = [_expand(s, environ or {}, problems) if isinstance(s, Mapping) else s for s in sources]
+        data["source"] = [_expand(s, environ or {}) if isinstance(s, Mapping) else s for s in sources]
     try:
         config = Config.model_validate(data)
     except ValidationError as fault:
@@ -294,21 +297,26 @@ def parse_config(raw: Mapping[str, Any], *, environ: Mapping[str, str] | None = 
     return config
 
 
-def _expand(source: Mapping[str, Any], environ: Mapping[str, str], problems: list[Text]) -> dict[str, Any]:
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in environ:
-            problems.append(
+def check_variables(sources: Iterable[SourceConfig]) -> None:
+    """Raise ConfigError with every `${VARIABLE}` that a source needs and the environment did not give."""
+    unset = [(s.name, name) for s in sources for part in _EXPANDED for name in _VARIABLE.findall(getattr(s, part))]
+    if unset:
+        raise ConfigError(
+            [
                 Text(
-                    f"source: the variable {match[1]} is not set in the environment",
-                    f"source：环境变量 {match[1]} 未设置",
+                    f"source {source}: the variable {name} is not set in the environment",
+                    f"来源 {source}：环境变量 {name} 未设置",
                 )
-            )
-        return environ.get(match[1], "")
+                for source, name in dict.fromkeys(unset)
+            ]
+        )
 
-    return {
-        k: re.sub(r"\$\{(\w+)\}", variable, v) if k in ("path", "url", "query") and isinstance(v, str) else v
-        for k, v in source.items()
-    }
+
+def _expand(source: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    def value(match: re.Match[str]) -> str:
+        return environ.get(match[1], match[0])
+
+    return {k: _VARIABLE.sub(value, v) if k in _EXPANDED and isinstance(v, str) else v for k, v in source.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from ebbtide.core.config import Config, SourceConfig
+from ebbtide.core.config import Config, SourceConfig, check_variables
 from ebbtide.core.errors import DefectError, InputError, SourceError
 from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
@@ -89,7 +89,8 @@ def ingest(
 
     Files read before under the same mapping are not read again. `now` is the clock against which times in the future
     are judged. `rebuild` throws the lake away first.
-    Raises SourceError, after all other files were taken, with every file that could not be read.
+    Raises ConfigError for a `${VARIABLE}` of a source to be read that is not set; SourceError, after all other files
+    were taken, with every file that could not be read.
     """
     home = root / ".ebbtide"
     with steady_disk(), one_writer(home):
@@ -274,6 +275,8 @@ def _chosen(config: Config, name: str | None, files: Sequence[Path] | None) -> l
             "有多个来源：请用 `--source 名称` 指明文件使用哪个映射：{names}",
             names=", ".join(names),
         )
+    if files is None:
+        check_variables(chosen)
     return [resolve_source(s) for s in chosen]
 
 
