@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ WAYS: dict[str, dict[str, float]] = {
 def keep(rows: Rows, names: tuple[str, ...]) -> Rows:
     """The rows with these columns only."""
     places = [rows.names.index(n) for n in names]
-    return Rows(rows.X[:, places], rows.y, rows.as_of_us, rows.user, names, rows.embargo_us)
+    return replace(rows, X=rows.X[:, places], names=names)
 
 
 def main() -> None:

@@ -86,7 +86,8 @@ def test_labels_keep_the_order_of_the_cohort_and_take_strangers_as_churned(log: 
 
 def test_an_empty_log_has_empty_cohorts(log: Log, day: Day) -> None:
     frame = labelled_cohorts(log(), [day(1), day(2)], MONTH, known_until=day(3))
-    assert frame.schema == {"user_id": pl.String, "as_of": pl.Datetime("us", "UTC"), "churned": pl.Boolean}
+    time = pl.Datetime("us", "UTC")
+    assert frame.schema == {"user_id": pl.String, "as_of": time, "churned": pl.Boolean, "stayed_at": time}
     assert frame.is_empty()
     assert labelled_cohorts(log(("a", 1)), [], MONTH, known_until=day(3)).is_empty()
 
@@ -148,7 +149,31 @@ def test_one_pass_says_what_the_definition_says(
     until = max(at) + ahead
     times = [START + timedelta(days=m) for m in at]
     frame = labelled_cohorts(frame_of(found), times, d, known_until=START + timedelta(days=until))
-    assert frame.rows() == by_definition(found, at, d, until)
+    assert frame.drop("stayed_at").rows() == by_definition(found, at, d, until)
+
+
+@given(logs, moments, definitions, st.integers(0, 40), st.integers(0, 40))
+def test_stayed_at_tells_what_was_said_at_any_earlier_time(
+    found: list[tuple[str, int, str, int]], at: list[int], d: ChurnDefinition, ahead: int, later: int
+) -> None:
+    """Where the window had closed by then, the labels of then are: churned if nothing was known to have been done."""
+    then, now = (START + timedelta(days=max(at) + days) for days in (ahead, ahead + later))
+    times = [START + timedelta(days=m) for m in at]
+    said, whole = (labelled_cohorts(frame_of(found), times, d, known_until=u) for u in (then, now))
+    closed = pl.col("as_of") + timedelta(days=d.gap_days + d.horizon_days) <= then
+    known_then = whole.filter(closed).select(
+        "user_id", "as_of", churned=(pl.col("stayed_at") <= then).not_().fill_null(True)
+    )
+    assert known_then.equals(said.filter(closed).drop("stayed_at"))
+    assert (whole["stayed_at"].is_null() == whole["churned"].fill_null(True)).all()
+
+
+def test_stayed_at_is_the_first_arrival_of_the_window(log: Log, day: Day) -> None:
+    """The order of day 70 arrives on day 95, that of day 80 on day 81; the one of day 62 came before: the earliest counts."""
+    events = log(("a", 50), ("a", 70, "order", 95), ("a", 80, "order", 81), ("b", 50), ("b", 62), ("b", 63), ("c", 50))
+    frame = labelled_cohorts(events, [day(60)], MONTH, known_until=day(100))
+    assert frame["stayed_at"].to_list() == [day(81), day(62), None]
+    assert labelled_cohorts(events, [day(60)], MONTH, known_until=day(89))["stayed_at"].to_list() == [None] * 3
 
 
 @given(logs, moments, definitions, st.integers(0, 40), st.randoms(use_true_random=False))

@@ -111,6 +111,16 @@ def test_a_moment_closes_at_the_end_of_its_outcome_window(past):
     assert len(pick(past, 90 - 1e-3).history) == 1
 
 
+def test_a_choice_takes_the_labels_that_had_arrived(past):
+    """Of those who stayed at day 60, half were known to only from day 100 on: at day 95 they count as churned."""
+    stayed = np.where(past[1].y == 1, 2**62, np.where(np.arange(400) % 2, 100, 90) * DAY_US)
+    late = replace(past[1], stayed_us=stayed)
+    then = replace(past[1], y=np.where(stayed > 95 * DAY_US, 1.0, past[1].y))
+    assert then.y.mean() > past[1].y.mean() + 0.1
+    assert pick([past[0], late], 95) == pick([past[0], then], 95) != pick([past[0], past[1]], 95)
+    assert pick([past[0], late], 100) == pick([past[0], past[1]], 100)
+
+
 def test_the_order_of_moments_does_not_matter(past):
     one, other = pick(past, 150), pick(past[::-1], 150)
     assert one.variant == other.variant

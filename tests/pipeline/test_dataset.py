@@ -100,8 +100,9 @@ def test_a_survey_before_the_first_outcome_says_so():
 
 def test_labels_are_those_of_the_cohorts():
     """At day 10 ann (orders at 12, 19) and bob (silent until 40); at day 20 the same two, both silent until 30."""
-    rows = labelled().sort("as_of", "user_id").rows()
-    assert rows == [
+    rows = labelled().sort("as_of", "user_id")
+    assert rows["stayed_at"].to_list() == [day(12), None, None, None]
+    assert rows.drop("stayed_at").rows() == [
         ("ann", day(10), False),
         ("bob", day(10), True),
         ("ann", day(20), True),
@@ -127,11 +128,24 @@ def test_rows_stand_in_the_order_of_moment_and_user_and_hold_what_was_known():
     assert rows.embargo_us == DEFINITION.closing_us
 
 
+def test_rows_are_labelled_as_they_were_known_at_a_moment():
+    """ann's order of day 12 arrives on day 30: at day 20 she had churned, at day 30 she had not."""
+    order = events(("ann", 12, "order"), lag_days=18)
+    lake = Shards(pl.concat([events(("ann", 0, "order"), ("ann", 40, "order")), order]).sort("occurred_at"), BOB)
+    cohorts = pl.concat(label(lake, DEFINITION, AT[:1], day(45)))
+    rows = collect(lake, DEFINITION, CATALOGUE, cohorts, survey(lake, DEFINITION, day(45)).items)
+    ann = rows.user == hash_texts(pl.Series(["ann"]))[0]
+    assert rows.y[ann].tolist() == [0.0]
+    for moment, churned in ((20, 1.0), (29, 1.0), (30, 0.0)):
+        assert rows.known_at(to_us(day(moment))).y[ann].tolist() == [churned]
+    assert len(rows.known_at(to_us(day(19)))) == 0
+
+
 @pytest.mark.parametrize("lake", [Shards(LATE, BOB, ANN), Shards(pl.concat([ANN, BOB, LATE])), Shards(BOB, ANN)])
 def test_how_users_are_spread_over_shards_does_not_matter(lake):
     items = survey(LOG, DEFINITION, day(45)).items
     one, other = (collect(s, DEFINITION, CATALOGUE, labelled(s), items) for s in (LOG, lake))
-    for part in ("X", "y", "as_of_us", "user"):
+    for part in ("X", "y", "as_of_us", "user", "stayed_us"):
         assert getattr(one, part).tobytes() == getattr(other, part).tobytes()
 
 

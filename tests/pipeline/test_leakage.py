@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.core.progress import silent
+from ebbtide.core.windows import from_us
 from ebbtide.events.schema import EVENT_TYPES, TIME
 from ebbtide.pipeline.score import score_members, score_shard
 from ebbtide.pipeline.train import prepare
@@ -81,12 +82,16 @@ def prepared(shop):
     return prepare(shop.config, shop.root, until=shop.until, progress=silent)
 
 
+def assert_same_rows(one, other, parts):
+    for part in parts:
+        assert getattr(one, part).tobytes() == getattr(other, part).tobytes(), part
+
+
 def assert_same_preparation(one, other):
     """Rows, capabilities, catalogue, item table, populations and the verdict of the gate: bit for bit the same."""
     assert one.catalogue == other.catalogue
     assert one.rows.names == other.rows.names
-    for part in ("X", "y", "as_of_us", "user"):
-        assert getattr(one.rows, part).tobytes() == getattr(other.rows, part).tobytes(), part
+    assert_same_rows(one.rows, other.rows, ("X", "y", "as_of_us", "user", "stayed_us"))
     assert one.seen.capabilities == other.seen.capabilities
     assert vars(one.seen).keys() == vars(other.seen).keys()
     for name, found in vars(one.seen).items():
@@ -126,6 +131,22 @@ def test_an_event_that_arrives_late_counts_as_unknown(sim_log, open_shop, small_
     never, afterwards = open_shop(sim_log.filter(~late)), open_shop(delayed)
     assert_same_preparation(prepared(never), prepared(afterwards))
     assert_same_list(never.borrow(trained.shop).score().frame, afterwards.borrow(trained.shop).score().frame)
+
+
+def test_a_rehearsal_knows_nothing_that_arrived_after_its_moment(sim_log, open_shop, small_shop):
+    """At a rehearsed moment an event that arrived later is one that never happened: in features and in labels."""
+    moment_us = prepared(small_shop).held_out[0]
+    late = delivered_late(sim_log, from_us(moment_us))
+    arrives = from_us(moment_us + 1)
+    delayed = sim_log.with_columns(ingested_at=pl.when(late).then(pl.lit(arrives, TIME)).otherwise("ingested_at"))
+    never, afterwards = (prepared(open_shop(log)).rows for log in (sim_log.filter(~late), delayed))
+    assert len(never.known_at(moment_us)) > 100
+    assert_same_rows(never.known_at(moment_us), afterwards.known_at(moment_us), ("X", "y", "as_of_us", "user"))
+    assert_same_rows(never.at(moment_us), afterwards.at(moment_us), ("X", "as_of_us", "user"))
+    closed = afterwards.as_of_us + afterwards.embargo_us <= moment_us
+    assert (
+        afterwards.y[closed] != afterwards.known_at(moment_us).y
+    ).any()  # they did arrive, and change labels of today
 
 
 def test_an_event_known_at_the_very_moment_counts(sim_log, trained):

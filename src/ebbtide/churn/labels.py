@@ -21,6 +21,8 @@ from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME
 
 Moments = NDArray[np.int64]
+NEVER_US = 2**62
+"""Later than every moment."""
 _MOMENTS_AT_ONCE = 32
 
 
@@ -66,9 +68,11 @@ def labelled_cohorts(
     """The cohorts of many moments with their labels, in one pass over the events.
 
     Columns in: user_id, occurred_at, ingested_at, type; any order. Out: user_id, as_of, churned (bool, or null where
-    the outcome window reaches past `known_until`), sorted by (as_of, user_id); equal moments count once.
-    Equals `cohort_at` and `churn_labels` moment by moment. Memory: counters of all
-    users at 32 moments.
+    the outcome window reaches past `known_until`), stayed_at (the moment from which the first outcome event of the
+    window was known; null unless churned is false), sorted by (as_of, user_id); equal moments count once.
+    Equals `cohort_at` and `churn_labels` moment by moment; and whoever knows less, from an earlier `known_until` on at
+    which the window had closed, would say churned where `stayed_at` is null or later.
+    Memory: a number for each user at 32 moments.
 
     Raises LabelWindowError if a moment is after `known_until`.
     """
@@ -112,13 +116,24 @@ def _label_at(known: _Known, at: Moments, definition: ChurnDefinition, until: in
     first, end = _eligible_span(known.occurred, known.ingested, at, definition)
     eligible = _covered(known.code, first, end, known.eligible, size)
     first, end = _outcome_span(known.occurred, at, definition)
-    active = _covered(known.code, first, end, known.outcome, size)
+    since = np.maximum(known.occurred, known.ingested)[known.outcome]
+    earliest = _earliest(known.code[known.outcome], first[known.outcome], end[known.outcome], since, size)
     moment, user = np.nonzero(eligible.T)
-    churned = pl.Series("churned", ~active[user, moment])
-    closed = pl.Series(at[moment] + definition.closing_us <= until)
+    stayed = earliest[user, moment]
+    closed = at[moment] + definition.closing_us <= until
     return pl.DataFrame(
-        {"user_id": known.users.gather(user), "as_of": pl.Series(at[moment]).cast(TIME), "churned": churned}
-    ).with_columns(churned=pl.when(closed).then("churned"))
+        {
+            "user_id": known.users.gather(user),
+            "as_of": pl.Series(at[moment]).cast(TIME),
+            "churned": stayed == NEVER_US,
+            "stayed_at": pl.Series(stayed).cast(TIME),
+        }
+    ).select(
+        "user_id",
+        "as_of",
+        churned=pl.when(pl.Series(closed)).then("churned"),
+        stayed_at=pl.when(pl.Series(closed & (stayed < NEVER_US))).then("stayed_at"),
+    )
 
 
 def _encode_users(user_ids: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
@@ -153,6 +168,15 @@ def _covered(
     cells = users * (moments + 1)
     steps = np.bincount(base + first[use], minlength=cells) - np.bincount(base + end[use], minlength=cells)
     return np.cumsum(steps.reshape(users, moments + 1), axis=1)[:, :moments] > 0
+
+
+def _earliest(code: Moments, first: Moments, end: Moments, since: Moments, size: tuple[int, int]) -> Moments:
+    """(users, moments): the least `since` of the user's events whose span covers the moment; NEVER_US without any."""
+    found = np.full(size, NEVER_US)
+    for step in range(int(np.max(end - first, initial=0))):
+        here = first + step < end
+        np.minimum.at(found, (code[here], first[here] + step), since[here])
+    return found
 
 
 def _check_order(as_of: int, known_until: int) -> None:

@@ -9,12 +9,12 @@ choice made before it) and serves the present (`L` = now): the honest figures ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.models.base import Matrix, Rows, Vector
+from ebbtide.models.base import Matrix, Rows, Vector, labels_known_at
 from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.registry import Entry, Setting
@@ -26,13 +26,21 @@ _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One held-out moment, N cohort members: margins of each candidate, (V, N), V = its variants (mostly 1)."""
+    """One held-out moment, N cohort members: margins of each candidate, (V, N), V = its variants (mostly 1).
+
+    `y` and `stayed_us` (N,) as in `Rows`.
+    """
 
     moment_us: int
     closed_us: int
     user: NDArray[np.uint64]
     y: Vector
     margins: dict[str, Vector]
+    stayed_us: NDArray[np.int64] | None = None
+
+    def known_at(self, moment_us: int) -> HeldOut:
+        """The same with the labels that were known then; its window must have closed."""
+        return replace(self, y=labels_known_at(moment_us, self.y, self.stayed_us))
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Set
     if len(asked) == 0 or not is_enough(known):
         return None
     margins = held_margins(known, asked.X, entries, setting, seed=seed)
-    return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins)
+    return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins, asked.stayed_us)
 
 
 def held_margins(
@@ -73,11 +81,11 @@ def held_margins(
 
 
 def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int, at_us: int, horizon_us: int) -> Choice:
-    """Choose from the held-out moments whose labels were known at `known_us`, for use at `at_us`.
+    """Choose from the held-out moments that had closed by `known_us`, with the labels known then, for use at `at_us`.
 
     Without any such moment: the usual rounds, the prior weights and no calibration.
     """
-    closed = [h for h in held if h.closed_us <= known_us]
+    closed = [h.known_at(known_us) for h in held if h.closed_us <= known_us]
     variant = {n: _best_variant(closed, n) for n in entries}
     prior = np.array([1.0 if len(entries) == 1 else e.prior or 0.0 for e in entries.values()])
     if not closed:

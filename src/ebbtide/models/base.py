@@ -19,7 +19,9 @@ class Rows:
 
     X (N, F) float32, NaN = unknown; y (N,) 1 churned, 0 retained; as_of_us (N,) UTC microseconds;
     user (N,) a stable hash of the user; names (F,) column names. `embargo_us`: how long after its as_of a row's
-    label is known (gap + horizon). Rows stand in the order (as_of, user), so that fits do not depend on the lake.
+    label is known (gap + horizon). `stayed_us` (N,): from when on it was known that the user stayed, `NEVER_US` for
+    those who churned; None: that was known when the window closed. Rows stand in the order (as_of, user), so that fits
+    do not depend on the lake.
     """
 
     X: Matrix
@@ -28,21 +30,28 @@ class Rows:
     user: NDArray[np.uint64]
     names: tuple[str, ...]
     embargo_us: int = 0
+    stayed_us: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
         """The rows at `index`, a mask or positions."""
-        return replace(self, X=self.X[index], y=self.y[index], as_of_us=self.as_of_us[index], user=self.user[index])
+        stayed = None if self.stayed_us is None else self.stayed_us[index]
+        as_of, user = self.as_of_us[index], self.user[index]
+        return replace(self, X=self.X[index], y=self.y[index], as_of_us=as_of, user=user, stayed_us=stayed)
 
     def moments(self) -> NDArray[np.int64]:
         """The distinct moments, oldest first."""
         return np.unique(self.as_of_us)
 
     def known_at(self, moment_us: int) -> Rows:
-        """The rows whose label was known at `moment_us`: the ones that a model fitted then may learn from."""
-        return self.take(self.as_of_us + self.embargo_us <= moment_us)
+        """The rows whose window had closed by `moment_us`, labelled as then: what a model fitted then may learn from.
+
+        An outcome that arrived later did not count: who was known to stay only after `moment_us` had churned.
+        """
+        closed = self.take(self.as_of_us + self.embargo_us <= moment_us)
+        return replace(closed, y=labels_known_at(moment_us, closed.y, closed.stayed_us))
 
     def at(self, moment_us: int) -> Rows:
         """The rows of one moment."""
@@ -51,6 +60,15 @@ class Rows:
     def column(self, name: str) -> Matrix:
         """One column, (N,)."""
         return self.X[:, self.names.index(name)]
+
+
+def labels_known_at(moment_us: int, y: Vector, stayed_us: NDArray[np.int64] | None) -> Vector:
+    """The labels of closed windows as they stood at `moment_us`, (N,); `y` and `stayed_us` as in `Rows`.
+
+    >>> labels_known_at(20, np.array([1.0, 0.0, 0.0]), np.array([2**62, 20, 21])).tolist()
+    [1.0, 0.0, 1.0]
+    """
+    return y if stayed_us is None else np.where(stayed_us > moment_us, 1.0, y)
 
 
 class Model(Protocol):

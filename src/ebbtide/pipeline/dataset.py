@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
-from ebbtide.churn.labels import labelled_cohorts
+from ebbtide.churn.labels import NEVER_US, labelled_cohorts
 from ebbtide.core.errors import DataError
 from ebbtide.core.ids import hash_texts, sampled_users, share_that_fits
 from ebbtide.core.language import Text
@@ -117,7 +117,7 @@ def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress:
 def label(
     lake: Shards, definition: ChurnDefinition, moments: Sequence[int], until: datetime, progress: Progress = silent
 ) -> Iterator[pl.DataFrame]:
-    """The cohorts of all closed moments, bucket by bucket: user_id, as_of, churned; labels known at `until`."""
+    """The cohorts of all closed moments, bucket by bucket, as `labelled_cohorts` gives them; labels known at `until`."""
     at = [from_us(m) for m in moments]
     for shard in _shards(lake, Text("labelling cohorts", "标注人群"), progress, LABEL_COLUMNS):
         yield labelled_cohorts(shard, at, definition, known_until=until)
@@ -159,7 +159,8 @@ def collect(
         at_user, at = wanted["place"].to_numpy(), wanted["as_of"].dt.epoch("us").to_numpy()
         X[wanted["row"].to_numpy()] = compute(encoded, at_user, at, catalogue, tables=tables)
     y = cohorts["churned"].cast(pl.Float64).to_numpy()
-    return Rows(X, y[order], at_us[order], user[order], catalogue.names, definition.closing_us)
+    stayed = cohorts["stayed_at"].dt.epoch("us").fill_null(NEVER_US).to_numpy()
+    return Rows(X, y[order], at_us[order], user[order], catalogue.names, definition.closing_us, stayed[order])
 
 
 def _sampled(cohorts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
