@@ -96,6 +96,19 @@ class Basis:
         present = -line * self.mean - gap * self.missing_mean - (bends * self.hinge_mean).sum(axis=1)
         return Terms(self.low, self.high, present, line, self.knots, bends, gap * (1 - self.missing_mean), intercept)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {k: v.tolist() for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        width = len(data["low"])
+        flat = {k: np.array(v, np.float64) for k, v in data.items()}
+        return cls(
+            **{k: v.reshape(width, -1) if k in ("knots", "hinge_mean", "hinge_scale") else v for k, v in flat.items()}
+        )
+
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Where each regressor stands in the design: line (F,), missing (F,), hinges (F, K); -1 = left out."""
         scales = (self.scale, self.missing_scale, self.hinge_scale)

@@ -21,6 +21,8 @@ from ebbtide.core.errors import DefectError
 from ebbtide.models.base import Matrix, Rows, Vector, sigmoid
 from ebbtide.models.basis import Basis, Terms
 from ebbtide.models.calibration import AffineCalibration
+from ebbtide.models.continues import cannot_continue
+from ebbtide.models.space import ANY_COLUMNS, COLUMNS, OneOf, Space, Whole
 from ebbtide.models.trainable import check_trainable
 
 _CHUNK = 32_768
@@ -37,6 +39,7 @@ class LogisticConfig:
 
     `folds`: how many of the newest moments judge them; `most_rows`, `tuning_rows` and `curvature_rows`: the most rows
     that the fit, one of the fits that judge, and one Hessian look at. `knots`: bends a column, see `basis.py`.
+    `strength`: the strength itself; 0: it is chosen.
     """
 
     strengths: tuple[float, ...] = (2e-4, 1e-3, 5e-3, 3e-2)
@@ -46,18 +49,27 @@ class LogisticConfig:
     tuning_rows: int = 10_000
     curvature_rows: int = 20_000
     knots: int = 2
+    strength: float = 0.0
 
 
 class LogisticModel:
     """Ridge logistic regression behind the model protocol. The base is the mean margin of the training rows."""
 
     name: ClassVar[str] = "logistic"
+    space: ClassVar[Space] = {
+        "knots": Whole(0, 4, usual=2),
+        "strength": OneOf((0.0, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 3e-2), usual=0.0),
+        COLUMNS: ANY_COLUMNS,
+    }
+    ways: ClassVar[tuple[str, ...]] = ("warm",)
 
     def __init__(self, config: LogisticConfig | None = None, strength: float | None = None) -> None:
         self.config = config or LogisticConfig()
-        self.given_strength = strength
-        self.strength = strength
+        self.given_strength = strength or self.config.strength or None
+        self.strength = self.given_strength
         self._terms: Terms | None = None
+        self._basis: Basis | None = None
+        self._point: Vector | None = None
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
         """Fit on the rows, or on a sample of users where they are many; without a given `strength`, choose one first.
@@ -69,8 +81,24 @@ class LogisticModel:
         check_trainable(rows)
         rows = _thinned(rows, self.config.most_rows)
         self.strength = self.given_strength or choose_strength(rows, self.config)
-        basis = Basis.fit(rows.X, self.config.knots)
-        point = _Path(basis.design(rows.X), rows.y, self.config.curvature_rows).fit(self.strength, _GAIN_LEFT)
+        return self._descend(rows, Basis.fit(rows.X, self.config.knots), self.strength, None)
+
+    def fit_more(self, rows: Rows, *, seed: int, way: str) -> Self:
+        """Go on from the coefficients so far, on the same scales and with the same strength, to where all rows lead.
+
+        `seed` is unused: nothing is random. Raises DataError as `fit` does, MissingBundleError for a model that was
+        saved without its scales.
+        """
+        check_trainable(rows)
+        if self._basis is None or self._point is None or self.strength is None:
+            raise cannot_continue()
+        more = type(self)(self.config, self.given_strength)
+        return more._descend(_thinned(rows, self.config.most_rows), self._basis, self.strength, self._point)
+
+    def _descend(self, rows: Rows, basis: Basis, strength: float, start: Vector | None) -> Self:
+        path = _Path(basis.design(rows.X), rows.y, self.config.curvature_rows, start)
+        point = path.fit(strength, _GAIN_LEFT)
+        self.strength, self._basis, self._point = strength, basis, point
         self._terms = basis.terms(point[:-1], float(point[-1])).centred(rows.X)
         return self
 
@@ -97,6 +125,8 @@ class LogisticModel:
             "strength": self.strength,
             "config": asdict(self.config),
             "terms": self.terms.to_json(),
+            "basis": self._basis.to_json() if self._basis else None,
+            "point": self._point.tolist() if self._point is not None else None,
         }
         (folder / "logistic.json").write_text(json.dumps(data), encoding="utf-8")
 
@@ -108,6 +138,8 @@ class LogisticModel:
         model = cls(config, data["given_strength"])
         model.strength = data["strength"]
         model._terms = Terms.from_json(data["terms"])
+        if data.get("basis") is not None:  # bundles of earlier versions lack it
+            model._basis, model._point = Basis.from_json(data["basis"]), np.array(data["point"])
         return model
 
 
@@ -175,10 +207,13 @@ class _Path:
     also for the next strength, until steps with it stop paying: a Hessian costs as much as P gradients.
     """
 
-    def __init__(self, design: NDArray[np.float32], y: Vector, curvature_rows: int) -> None:
+    def __init__(
+        self, design: NDArray[np.float32], y: Vector, curvature_rows: int, start: Vector | None = None
+    ) -> None:
         self.design, self.y, self.curvature_rows = design, y, curvature_rows
-        self.point = np.zeros(design.shape[1] + 1)
-        self.point[-1] = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
+        self.point = np.zeros(design.shape[1] + 1) if start is None else start.copy()
+        if start is None:
+            self.point[-1] = np.log((y.sum() + 0.5) / (len(y) - y.sum() + 0.5))
         self.curvature: Vector | None = None
 
     def fit(self, strength: float, gain_left: float) -> Vector:

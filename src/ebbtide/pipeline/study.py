@@ -187,7 +187,7 @@ def _queue_again(study: Any, trial: Any, tries: int) -> None:
 
 
 def _is_hopeless(trial: Any) -> bool:
-    return trial.state.name == "FAIL" and trial.user_attrs.get("tries", 0) >= _MOST_TRIES
+    return bool(trial.state.name == "FAIL" and trial.user_attrs.get("tries", 0) >= _MOST_TRIES)
 
 
 def _untried_point(study: Any, plan: Plan) -> dict[str, Value] | None:
