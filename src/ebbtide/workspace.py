@@ -24,6 +24,8 @@ from ebbtide.dashboard.page import Page, render_report
 from ebbtide.pipeline import bundles
 from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.check import CheckReport, check
+from ebbtide.pipeline.compare import compare
+from ebbtide.pipeline.comparison import ModelComparison
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
@@ -131,6 +133,13 @@ class Workspace:
     def backtest(self, *, moments: int = 8, model: str | None = None) -> BacktestReport:
         """The same model policy at many past moments."""
         return backtest(self.config, self.path, moments=moments, model=model, progress=self._progress)
+
+    def compare(self, models: Sequence[str] | None = None, *, until: Moment | None = None) -> ModelComparison:
+        """Train several kinds of models (default: all that can run) and judge them on the same customers.
+
+        `models.compare` judges two trained bundles instead.
+        """
+        return compare(self.config, self.path, models=models, until=_moment(until), progress=self._progress)
 
     @property
     def models(self) -> Models:

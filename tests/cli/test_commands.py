@@ -155,6 +155,16 @@ def test_backtest_repeats_the_policy_at_past_moments(shop: Path, answer: Any) ->
     assert 1 <= len(found["moments"]) <= 2
 
 
+def test_compare_judges_kinds_of_models_on_the_same_customers(
+    shop: Path, answer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer("compare", "--models", "recency, tree", "-w", str(shop))
+    assert {m["name"] for m in found["models"]} == {"recency", "tree"}
+    assert answer("compare", "--models", "recency,treee", "-w", str(shop), code=2)["error"]["code"] == "input"
+    assert run(["compare", "--models", "recency", "-w", str(shop), "--lang", "zh"]) == 0
+    assert "recency 排序最好" in capsys.readouterr().out
+
+
 def test_quarantine_can_be_exported_corrected_and_ingested(shop: Path, tmp_path: Path, answer: Any) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(shop, folder)
@@ -179,7 +189,9 @@ def test_check_leaves_with_3_where_the_data_do_not_suffice(shop: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "command", [["ingest"], ["check"], ["train"], ["score"], ["report"], ["explain", "u"], ["backtest"]], ids=" ".join
+    "command",
+    [["ingest"], ["check"], ["train"], ["score"], ["report"], ["explain", "u"], ["backtest"], ["compare"]],
+    ids=" ".join,
 )
 def test_without_a_config_every_command_says_how_to_begin(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

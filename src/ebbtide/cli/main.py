@@ -40,6 +40,7 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("explain", Text("one customer: risk, reasons, history", "单个顾客：风险、原因、历史")),
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
+    ("compare", Text("train several models and judge them side by side", "训练多个模型并逐一对比")),
     ("models", Text("list, promote, roll back and compare trained bundles", "列出、启用、回退和比较已训练的模型包")),
     ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),
     ("demo", Text("the whole main job on a simulated shop", "在模拟店铺上运行整个主流程")),

@@ -34,7 +34,11 @@ def rollback(ctx: typer.Context) -> None:
 
 
 @app.command(
-    cls=Command, help=both("judge two bundles on outcomes that neither has seen", "用两者均未见过的结果比较两个模型包")
+    cls=Command,
+    help=both(
+        "judge two trained bundles on outcomes that neither has seen (`ebbtide compare` trains kinds of models)",
+        "用两者均未见过的结果比较两个已训练的模型包（`ebbtide compare` 则训练并比较各种模型）",
+    ),
 )
 def compare(
     ctx: typer.Context,

@@ -67,6 +67,23 @@ def rehearse(
 ) -> list[Rehearsed]:
     """Rehearse each moment (given newest first); the result stands oldest first, without moments that had nothing to
     learn from."""
+    held = predict_past(rows, moments, entries, setting_at, seed=seed, progress=progress)
+    return choose_in_turn(held, entries, horizon_us=rows.embargo_us)
+
+
+def predict_past(
+    rows: Rows,
+    moments: Sequence[int],
+    entries: dict[str, Entry],
+    setting_at: Callable[[int], Setting],
+    *,
+    seed: int,
+    progress: Progress,
+) -> list[HeldOut]:
+    """The held-out margins of each moment, oldest first, without moments that had nothing to learn from.
+
+    A candidate's margins do not depend on which others take part.
+    """
     held: list[HeldOut] = []
     for done, moment in enumerate(moments):
         progress(Text("rehearsing past moments", "演练过去时点"), done, len(moments))
@@ -74,10 +91,14 @@ def rehearse(
         found = hold_out(full, moment, entries, setting_at(moment), seed=seed)
         held += [found] if found else []
     progress(Text("rehearsing past moments", "演练过去时点"), len(moments), len(moments))
-    horizon = rows.embargo_us
+    return sorted(held, key=lambda h: h.moment_us)
+
+
+def choose_in_turn(held: Sequence[HeldOut], entries: dict[str, Entry], *, horizon_us: int) -> list[Rehearsed]:
+    """At each held-out moment, the choice among the candidates with what was known then."""
     return [
-        Rehearsed(h, choose(held, entries, known_us=h.moment_us, at_us=h.moment_us, horizon_us=horizon))
-        for h in sorted(held, key=lambda h: h.moment_us)
+        Rehearsed(h, choose(held, entries, known_us=h.moment_us, at_us=h.moment_us, horizon_us=horizon_us))
+        for h in held
     ]
 
 
