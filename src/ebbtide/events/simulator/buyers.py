@@ -80,10 +80,10 @@ def _habits(traits: NDArray[np.void], draw: _TraitDraws, config: SimulationConfi
     traits["old"] = draw.uniform() < 0.5
     joins = (draw.uniform() * config.days).astype(np.int32)
     traits["join_day"] = np.where(traits["old"], 0, joins)
-    traits["rate"] = np.clip(draw.gamma(4.0) / 17, 1 / 90, 1 / 3)
+    traits["rate"] = np.clip(draw.gamma(4.0) * config.character.pace / 17, 1 / 90, 1 / 3)
     traits["regularity"] = 2 + (draw.uniform() * 4).astype(np.int32)
-    traits["visits"] = 5.0 * draw.lognormal(0.1)
-    traits["depth"] = 0.8 * draw.lognormal(0.2)
+    traits["visits"] = config.character.visits * draw.lognormal(0.1)
+    traits["depth"] = config.character.looks * draw.lognormal(0.2)
     traits["curiosity"] = 0.35 + 0.35 * draw.uniform()
     traits["hour"] = 20.0 - 11.0 * (draw.uniform() < 0.35) + 2.0 * draw.uniform()
     traits["weekend"] = 0.7 + 0.9 * draw.uniform()

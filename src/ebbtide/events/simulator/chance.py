@@ -73,6 +73,11 @@ class Purpose(IntEnum):
     CONTACT_HOUR = auto()
     CONSENT_TIME = auto()
     FUTURE_NEED = auto()
+    MOOD = auto()
+    ARRANGE = auto()
+    LINGER = auto()
+    AGAIN = auto()
+    PAGE = auto()
 
 
 def _mixed(z: Keys) -> Keys:

@@ -16,6 +16,7 @@ from scipy.special import gammainc, gammaincinv
 
 from ebbtide.events.simulator.chance import Purpose, exponential, keys_of, poisson, uniform
 from ebbtide.events.simulator.fates import FATE, RING_DAYS, order_fates
+from ebbtide.events.simulator.mood import MOOD_HAZARD, first_moods, next_moods
 from ebbtide.events.simulator.settings import CAUSES
 from ebbtide.events.simulator.world import AUDIENCE_SHARE, World
 
@@ -47,6 +48,7 @@ VISIT = np.dtype(
         ("order", np.int32),
         ("email", np.bool_),
         ("bored", np.float64),
+        ("mood", np.int8),
     ]
 )
 """A session: n-th of its user, with the number of the order that it ends in, or 0."""
@@ -62,12 +64,19 @@ CONTACT = np.dtype(
     ]
 )
 """What the shop sent; campaign -1 is a newsletter, action 0 control."""
-MOMENT = np.dtype([("order_rate", np.float64), ("engagement", np.float64), ("hazards", np.float64, (len(CAUSES),))])
+MOMENT = np.dtype(
+    [
+        ("order_rate", np.float64),
+        ("engagement", np.float64),
+        ("hazards", np.float64, (len(CAUSES),)),
+        ("mood", np.int8),
+    ]
+)
 """Hidden state at the start of a day."""
 
 
 class Crowd:
-    """The state of N users on one day, (N,) each; hazards (5, N) in the order of CAUSES.
+    """The state of N users on one day, (N,) each; hazards (H, N) in the order of CAUSES.
 
     A day is `feel`, `leave`, `hear`, `shop`, in this order.
     """
@@ -95,6 +104,8 @@ class Crowd:
         self._boost_until = np.full(count, -1, np.int32)
         self._coupon = np.full(count, -1, np.int16)
         self._hazards = np.zeros((len(CAUSES), count))
+        self._moody = bool(world.strengths[5] > 0)
+        self._mood = first_moods(self._keys) if self._moody else np.zeros(count, np.int8)
 
     def fork(self, future: int) -> Self:
         """The same people now, with another future: chance from here on is drawn anew, a different one a `future`.
@@ -132,6 +143,9 @@ class Crowd:
         self._hazards[2] = strength[2] * self._service
         self._hazards[3] = strength[3] * self._price_pain(day)
         self._hazards[4] = strength[4] * self._trait["bored_peak"] * self._bored**3
+        if self._moody:
+            self._mood = next_moods(self._mood, self._trait["user"], self._keys, day)
+            self._hazards[5] = strength[5] * MOOD_HAZARD[self._mood]
         fresh_share = 1.0 - BOREDOM_SHOWS * self._bored * (strength[4] > 0)
         target = np.exp(-self._hazards[1:4].sum(axis=0) / UNBEARABLE_HAZARD) * fresh_share
         self._engagement += (target - self._engagement) / ENGAGEMENT_LAG_DAYS
@@ -141,7 +155,7 @@ class Crowd:
         out = np.zeros(len(self._keys), MOMENT)
         out["order_rate"] = self._trait["rate"] * self._engagement**ORDERS_FOLLOW
         out["engagement"] = self._engagement
-        out["hazards"] = self._hazards.T
+        out["hazards"], out["mood"] = self._hazards.T, self._mood
         return out
 
     def leave(self, day: int) -> None:
@@ -209,7 +223,7 @@ class Crowd:
         first = np.searchsorted(who, who)
         visits["who"], visits["day"], visits["email"] = who, day, email
         visits["number"] = self._visit_count[who] + np.arange(len(who)) - first
-        visits["bored"] = self._bored[who]
+        visits["bored"], visits["mood"] = self._bored[who], self._mood[who]
         visits["order"] = self._order_count[who] if ordering else 0
         np.add.at(self._visit_count, who, 1)
         self._visited[who] = True

@@ -93,7 +93,7 @@ def workspace_text(config: SimulationConfig) -> str:
     parts = [
         f'[shop]\nname = "Simulated shop"\ncurrency = "{config.currency}"\ntimezone = "UTC"\n',
         *(_source(table) for table in TABLE_COLUMNS),
-        '[churn]\noutcome = "order"\nhorizon = "30d"\neligible = "order in 90d"\n',
+        f'[churn]\noutcome = "order"\nhorizon = "30d"\neligible = "order in {config.eligible_days}d"\n',
     ]
     return "\n".join(parts)
 

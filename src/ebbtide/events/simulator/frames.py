@@ -121,7 +121,8 @@ def _campaigns(world: World, codes: NDArray[np.int16]) -> tuple[list[str], NDArr
 
 def item_names(world: World) -> list[str]:
     """One name a product, in the order of its code."""
-    return [f"{category}-{n:04d}" for category in CATEGORIES for n in range(world.goods_per_category)]
+    prefix = world.character.prefix
+    return [f"{prefix}{category}-{n:04d}" for category in CATEGORIES for n in range(world.goods_per_category)]
 
 
 def campaign_names(world: World) -> list[str]:
@@ -194,7 +195,7 @@ def item_frame(config: SimulationConfig, world: World) -> pl.DataFrame:
             frames.append(
                 pl.DataFrame(
                     {
-                        "item_id": [f"{category}-{n:04d}" for n in goods],
+                        "item_id": [f"{world.character.prefix}{category}-{n:04d}" for n in goods],
                         "valid_from": world.start_us + day * DAY_SECONDS * SECOND_US,
                         "category": category,
                         "brand": [BRANDS[b] for b in world.item_brand[code]],

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.events.simulator.arrangement import arranged, lingering
 from ebbtide.events.simulator.chance import Purpose, exponential, normal, poisson, uniform
 from ebbtide.events.simulator.goods import asked_price, choose_goods
 from ebbtide.events.simulator.life import Story
 from ebbtide.events.simulator.rows import DAY_SECONDS, KIND, SECOND_US, Columns, stack
-from ebbtide.events.simulator.settings import CHANNELS, DEVICES, NOTE_SORT, NOTE_STEP, QUERY_WORDS
+from ebbtide.events.simulator.settings import CAUSES, CHANNELS, DEVICES, NOTE_SORT, NOTE_STEP, QUERY_WORDS
 from ebbtide.events.simulator.world import World
 
 MOST_LOOKS, MOST_LINES = 8, 5
@@ -27,12 +28,15 @@ def session_rows(story: Story, buyers: NDArray[np.void], world: World) -> Column
     """All rows inside visits, in no particular order; (user, visit, step) decides the time of each."""
     visits = story.visits
     looks = _looks(visits, buyers, world)
-    blocks = [_starts(visits), *_look_blocks(looks, buyers), *_abandoned(looks, visits, buyers)]
-    blocks += _order_blocks(story, buyers, world)
+    around = _look_blocks(looks, buyers, world)
+    if world.strengths[CAUSES.index("doubt")] > 0:
+        around = arranged(around, looks, visits, buyers, world.character.grammar)
+    blocks = [_starts(visits), *around, *_abandoned(looks, visits, buyers, world), *_order_blocks(story, buyers, world)]
     rows = stack(blocks)
     steps = np.concatenate([block["step"] for block in blocks])
     place = np.concatenate([block["place"] for block in blocks])
-    _set_times(rows, place, steps, visits, buyers, world)
+    linger = np.concatenate([block.get("linger", np.full(len(block["step"]), np.nan)) for block in blocks])
+    _set_times(rows, place, steps, linger, visits, buyers, world)
     return rows
 
 
@@ -57,6 +61,8 @@ def _looks(visits: NDArray[np.void], buyers: NDArray[np.void], world: World) -> 
     counter = -(visit["number"].astype(np.int64) * MOST_LOOKS + index + 1)
     them = buyers[visit["who"]]
     category, item = choose_goods(them, world, visit["day"], counter, visit["bored"])
+    back = _gone_back(visits, place, index, counter, keys[place], world.character.again)
+    category, item = category[back], item[back]
     price, off = asked_price(them, world, visit["day"], category, item)
     return {
         "who": visit["who"], "place": place, "index": index, "counter": counter, "category": category,
@@ -64,49 +70,82 @@ def _looks(visits: NDArray[np.void], buyers: NDArray[np.void], world: World) -> 
     }  # fmt: skip
 
 
-def _look_blocks(looks: Mapping[str, Any], buyers: NDArray[np.void]) -> list[dict[str, Any]]:
+def _gone_back(
+    visits: NDArray[np.void], place: NDArray[np.int64], index: NDArray[np.int64], counter: NDArray[np.int64],
+    keys: NDArray[np.uint64], share: float,
+) -> NDArray[np.int64]:  # fmt: skip
+    """The position of the look whose product each look is about: mostly its own.
+
+    A share of the looks goes back, half of them to an earlier one of the visit, half to the first of the visit before.
+    """
+    own = np.arange(len(place))
+    luck = uniform(keys, Purpose.AGAIN, counter)
+    order = np.lexsort((visits["number"], visits["who"]))
+    before = np.full(len(visits), -1)
+    before[order[1:]] = np.where(np.diff(visits["who"][order]) == 0, order[:-1], -1)
+    first = np.searchsorted(place, np.arange(len(visits)))
+    yesterday = np.where(before[place] >= 0, first[before[place]], own)
+    earlier = own - index + (index * (luck * 1000 % 1)).astype(np.int64)
+    back = np.where((luck >= share) | (index == 0), own, np.where(luck < share / 2, earlier, yesterday))
+    for _ in range(3):  # a look at most 7 steps on goes back to one that goes back; the first of a visit never does
+        back = back[back]
+    return back
+
+
+def _look_blocks(looks: Mapping[str, Any], buyers: NDArray[np.void], world: World) -> list[dict[str, Any]]:
     """Searches and lists that led to a product, the view of it, and what followed the view."""
     keys, cheap = buyers["key"][looks["who"]], buyers["price_sensitivity"][looks["who"]]
     counter, category = looks["counter"], looks["category"]
-    found, fate = uniform(keys, Purpose.SEARCH, counter), _fate(looks, buyers)
+    found, fate, shop = uniform(keys, Purpose.SEARCH, counter), _fate(looks, buyers), world.character
+    listed = (found >= shop.searches) & (found < shop.searches + shop.lists)
+    carted, removed = _carted(fate, world), _removed(looks, buyers, fate, world)
+    paged = uniform(keys, Purpose.PAGE, counter) < shop.pages
     word, thrift = (uniform(keys, purpose, counter) for purpose in (Purpose.WORD, Purpose.SORT))
     words = len(QUERY_WORDS)
     query = category * words + np.where(thrift < 0.25 * cheap, 2 + 2 * word, words * word).astype(np.int64)
     note = np.where(thrift < 0.2 * cheap, NOTE_SORT, -1)
     goods = ("goods", "category", "unit_price", "discount")
     return [
-        _block(looks, found < 0.28, 1, "search", query=query),
-        _block(looks, (found >= 0.28) & (found < 0.42), 2, "list_view", note=note, category=category),
+        _block(looks, paged, 0, "page_view"),
+        _block(looks, found < shop.searches, 1, "search", query=query),
+        _block(looks, listed, 2, "list_view", note=note, category=category),
         _block(looks, slice(None), 3, "product_view", **{k: looks[k] for k in goods}),
-        _block(looks, fate < 0.04, 4, "wishlist_add", **{k: looks[k] for k in goods}),
-        _block(looks, _carted(fate), 5, "cart_add", quantity=1.0, **{k: looks[k] for k in goods}),
-        _block(looks, _removed(looks, buyers, fate), 6, "cart_remove", quantity=1.0, **{k: looks[k] for k in goods}),
+        _block(looks, fate < shop.wishes, 4, "wishlist_add", **{k: looks[k] for k in goods}),
+        _block(looks, carted, 5, "cart_add", quantity=1.0, **{k: looks[k] for k in goods}),
+        _block(looks, removed, 6, "cart_remove", quantity=1.0, **{k: looks[k] for k in goods}),
     ]
 
 
 def _block(looks: Mapping[str, Any], chosen: Any, step: int, kind: str, **columns: Any) -> dict[str, Any]:
     picked = {name: value[chosen] if isinstance(value, np.ndarray) else value for name, value in columns.items()}
     steps = 1 + looks["index"][chosen] * 8 + step
-    return {"who": looks["who"][chosen], "place": looks["place"][chosen], "step": steps, "kind": KIND[kind], **picked}
+    return {"who": looks["who"][chosen], "place": looks["place"][chosen], "look": np.arange(len(looks["who"]))[chosen],
+            "step": steps, "row": kind, "kind": KIND[kind], **picked}  # fmt: skip
 
 
 def _fate(looks: Mapping[str, Any], buyers: NDArray[np.void]) -> NDArray[np.float64]:
     return uniform(buyers["key"][looks["who"]], Purpose.FATE_OF_LOOK, looks["counter"])
 
 
-def _carted(fate: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (fate >= 0.04) & (fate < 0.13)
+def _carted(fate: NDArray[np.float64], world: World) -> NDArray[np.bool_]:
+    shop = world.character
+    return (fate >= shop.wishes) & (fate < shop.wishes + shop.carts)
 
 
-def _removed(looks: Mapping[str, Any], buyers: NDArray[np.void], fate: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return _carted(fate) & (uniform(buyers["key"][looks["who"]], Purpose.REMOVED, looks["counter"]) < 0.35)
+def _removed(
+    looks: Mapping[str, Any], buyers: NDArray[np.void], fate: NDArray[np.float64], world: World
+) -> NDArray[np.bool_]:
+    luck = uniform(buyers["key"][looks["who"]], Purpose.REMOVED, looks["counter"])
+    return _carted(fate, world) & (luck < world.character.removals)
 
 
-def _abandoned(looks: Mapping[str, Any], visits: NDArray[np.void], buyers: NDArray[np.void]) -> list[dict[str, Any]]:
+def _abandoned(
+    looks: Mapping[str, Any], visits: NDArray[np.void], buyers: NDArray[np.void], world: World
+) -> list[dict[str, Any]]:
     """Some visits with a filled cart start the checkout and stop there."""
     fate = _fate(looks, buyers)
     filled = np.zeros(len(visits), np.bool_)
-    filled[looks["place"][_carted(fate) & ~_removed(looks, buyers, fate)]] = True
+    filled[looks["place"][_carted(fate, world) & ~_removed(looks, buyers, fate, world)]] = True
     luck = uniform(buyers["key"][visits["who"]], Purpose.CHECKOUT, visits["number"])
     place = np.flatnonzero(filled & (visits["order"] == 0) & (luck < 0.35))
     return [_at_checkout(visits, place, 1, "checkout_start")]
@@ -163,8 +202,8 @@ def order_lines(orders: NDArray[np.void], buyers: NDArray[np.void], world: World
 
 
 def _set_times(
-    rows: Columns, place: NDArray[np.int64], steps: NDArray[np.int64], visits: NDArray[np.void],
-    buyers: NDArray[np.void], world: World,
+    rows: Columns, place: NDArray[np.int64], steps: NDArray[np.int64], linger: NDArray[np.float64],
+    visits: NDArray[np.void], buyers: NDArray[np.void], world: World,
 ) -> None:  # fmt: skip
     """Let each visit start at the user's usual hour and its steps follow after pauses; rows arrive within minutes.
 
@@ -175,6 +214,7 @@ def _set_times(
     number = visits["number"][place]
     counter = number.astype(np.int64) * _STEPS + steps
     pause = np.minimum(30 * exponential(keys, Purpose.PAUSE, counter), 240).astype(np.int64) + 1
+    pause = lingering(pause, place, linger)
     later_line = np.zeros(len(place), np.bool_)
     later_line[1:] = (np.diff(place[sequence]) == 0) & (np.diff(steps[sequence]) == 0)
     ordered = np.where(later_line, 0, pause[sequence])

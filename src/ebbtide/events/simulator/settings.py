@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from ebbtide.core.errors import InputError
+from ebbtide.events.simulator.character import USUAL, Character
 
-CAUSES: tuple[str, ...] = ("natural", "late_delivery", "bad_service", "price", "boredom")
-"""Why a customer leaves. `natural` has no cause that the shop could know of."""
+CAUSES: tuple[str, ...] = ("natural", "late_delivery", "bad_service", "price", "boredom", "doubt")
+"""Why a customer leaves. `natural` has no cause that the shop could know of; `doubt` is a mood that shows in the order
+of events alone: see `mood` and `arrangement`."""
 
 ACTIONS: tuple[str, ...] = ("nothing", "message", "coupon", "call")
 """The arms of every campaign; `nothing` is control."""
@@ -18,9 +20,11 @@ ACTIONS: tuple[str, ...] = ("nothing", "message", "coupon", "call")
 class SimulationConfig:
     """The shop to simulate. The log covers `[start, start + days)`, midnight UTC to midnight UTC.
 
-    A cause's number scales its hazard: 0 switches it off, 1 is the usual strength. `campaign_effect` scales what
+    A cause's number scales its hazard: 0 switches it off, 1 is the usual strength; the usual shop has no doubt, and
+    without it nobody has moods. `campaign_effect` scales what
     every action does to rate and hazard; 0 makes every campaign useless. `duplicates` and `dirt` are shares of rows
-    in the written files that are exact copies, or unusable; the frames of `simulate` carry neither.
+    in the written files that are exact copies, or unusable; the frames of `simulate` carry neither. `eligible_days`:
+    the written workspace asks about users with an order in so many days.
 
     >>> SimulationConfig(users=10, days=30).end.isoformat()
     '2024-01-31T00:00:00+00:00'
@@ -39,10 +43,13 @@ class SimulationConfig:
     bad_service: float = 1.0
     price: float = 1.0
     boredom: float = 1.0
+    doubt: float = 0.0
     campaign_every_days: int = 90
     campaign_effect: float = 1.0
     duplicates: float = 0.002
     dirt: float = 0.0
+    eligible_days: int = 90
+    character: Character = USUAL
 
     def __post_init__(self) -> None:
         ranges = {
@@ -51,6 +58,7 @@ class SimulationConfig:
             "seed": (self.seed, 0, 2**63 - 1),
             "items_per_category": (self.items_per_category, 4, 100_000),
             "campaign_every_days": (self.campaign_every_days, 1, 3660),
+            "eligible_days": (self.eligible_days, 1, 3660),
             "duplicates": (self.duplicates, 0.0, 0.5),
             "dirt": (self.dirt, 0.0, 0.5),
             **{name: (getattr(self, name), 0.0, 100.0) for name in (*CAUSES, "campaign_effect")},

@@ -13,6 +13,7 @@ from ebbtide.events.schema import TIME
 from ebbtide.events.simulator.crowd import NEVER
 from ebbtide.events.simulator.frames import user_names
 from ebbtide.events.simulator.life import Story
+from ebbtide.events.simulator.mood import MOODS
 from ebbtide.events.simulator.settings import ACTIONS, CATEGORIES, CAUSES, SimulationConfig
 
 SENSITIVITIES = ("delivery_sensitivity", "service_sensitivity", "price_sensitivity")
@@ -51,6 +52,7 @@ def moment_frame(
     """Hidden state of each user who has joined by `moment`, from the record number `place` of the story.
 
     `order_rate_per_day` and the hazards are those of a customer who is still there: they do not tell who has left.
+    `mood` is content for everybody in a shop without doubt.
     `main_cause`: for who has left, the cause of it; else the largest hazard. `rate_change_*`, `hazard_change_*`: what
     the action would add to order rate and hazard for EFFECT_DAYS; 0 for who has left.
     """
@@ -69,6 +71,7 @@ def moment_frame(
             "order_rate_per_day": rate,
             "regularity": buyers["regularity"],
             "engagement": hidden["engagement"],
+            "mood": pl.Series(MOODS).gather(hidden["mood"].astype(np.int64)),
             "churn_hazard_per_day": hazard,
             **{f"hazard_{name}": hazards[:, number] for number, name in enumerate(CAUSES)},
             "rate_change_message": here_rate * buyers["message_effect"],

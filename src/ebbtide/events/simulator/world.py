@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.core.windows import to_us
+from ebbtide.events.simulator.character import Character
 from ebbtide.events.simulator.settings import ACTIONS, BRANDS, CATEGORIES, CATEGORY_PRICE, SimulationConfig
 
 PROPENSITIES = (0.4, 0.2, 0.2, 0.2)
@@ -29,9 +30,10 @@ class World:
     item_quality: NDArray[np.float64]  # (C, M) mean rating
     item_brand: NDArray[np.int64]  # (C, M)
     popularity: NDArray[np.float64]  # (D // 7 + 1, C, M)
-    strengths: NDArray[np.float64]  # (5,) one a cause
+    strengths: NDArray[np.float64]  # (H,) one a cause
     campaign_days: NDArray[np.int64]  # (K,)
     arms: NDArray[np.float64]  # (4,) upper edges of the arms in [0, 1)
+    character: Character
 
     @property
     def goods_per_category(self) -> int:
@@ -51,16 +53,17 @@ def make_world(config: SimulationConfig) -> World:
         start_us=to_us(config.start_at),
         days=config.days,
         weekday=(day + (first.astype(np.int64) + 3)) % WEEK,
-        season=_season(first + day),
+        season=_season(first + day + config.character.season_shift_days, config.character.season),
         sale=_sales(first + day),
         price_index=np.stack([_price_path(config.days, rng) for _ in CATEGORIES]),
-        item_price=np.round(np.array(CATEGORY_PRICE)[:, None] * spread, 2),
+        item_price=np.round(config.character.prices * np.array(CATEGORY_PRICE)[:, None] * spread, 2),
         item_quality=np.clip(4.2 + 0.5 * rng.standard_normal(goods), 2.0, 4.9),
         item_brand=rng.integers(len(BRANDS), size=goods),
         popularity=_popularity(config.days // WEEK + 1, goods, rng),
         strengths=np.array(config.strengths),
         campaign_days=campaigns.astype(np.int64),
         arms=np.cumsum(PROPENSITIES[: len(ACTIONS)]),
+        character=config.character,
     )
 
 
@@ -68,12 +71,12 @@ def _day_of_year(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
     return np.asarray((days - days.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64))
 
 
-def _season(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
+def _season(days: NDArray[np.datetime64], strength: float) -> NDArray[np.float64]:
     """Lively before Christmas, quiet after it and in July."""
     day = _day_of_year(days)
     before_christmas = 0.4 * np.exp(-(((day - 340) / 16.0) ** 2))
     summer = -0.12 * np.exp(-(((day - 205) / 25.0) ** 2))
-    return np.asarray(1.0 + before_christmas + summer - 0.1 * (day < 20))
+    return np.asarray(1.0 + strength * (before_christmas + summer - 0.1 * (day < 20)))
 
 
 def _sales(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
