@@ -1,0 +1,142 @@
+"""A shop whose sessions carry signal that counts do not: how much of it does each learner find?
+
+    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--model lightgbm]
+
+A click shop (`ebbtide.events.click_shop`) is simulated and ingested. Learners are fitted on what was known at a moment
+and judged on the orders of the 30 days after it, at that one moment, which none of them has seen:
+
+    (a) `log`     the default windowed features
+    (b) `moods`   the same, and told each user's hidden mood at each cutoff and 1, 2, 4 and 8 weeks before it
+    (c) `events`  the same as (a), and the columns of `sequence_columns`
+
+Differences to (a) are paired by user. (b) is what there is to gain: moods never tell the future, nor who has left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ebbtide.core.config import load_config
+from ebbtide.core.ids import hash_texts
+from ebbtide.core.progress import silent
+from ebbtide.core.windows import from_us
+from ebbtide.evaluation.paired import paired_difference
+from ebbtide.events.click_shop import click_shop
+from ebbtide.events.simulate import SimulationConfig, Truth, write_log
+from ebbtide.models.base import Matrix, Rows
+from ebbtide.models.columns import rows_with_model_columns
+from ebbtide.models.registry import MODELS
+from ebbtide.pipeline.ingest import ingest
+from ebbtide.pipeline.train import Prepared, prepare
+from machine import machine_line
+from planted_truth import Asked, cohort_rows, since
+
+LAGS_DAYS = (0, 7, 14, 28, 56)
+HORIZON_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The rows to learn from and the rows to be judged on, whose labels only the full log knows."""
+
+    shop: SimulationConfig
+    ready: Prepared
+    asked: Asked
+
+    def learn_and_ask(self, model: str, more: Columns | None = None) -> Matrix:
+        """Margins at the judged moment of a registered model, with more columns or without."""
+        setting = self.ready.setting_at(self.ready.until_us)
+        known, asked = (rows_with_model_columns(rows, setting) for rows in (self.ready.rows, self.asked.rows))
+        if more:
+            known, asked = joined(known, more(self, known)), joined(asked, more(self, asked))
+        return MODELS[model].make(setting).fit(known, seed=0).margin(asked.X)
+
+
+Columns = Callable[[Trial, Rows], dict[str, Matrix]]
+
+
+def main() -> None:
+    asked = arguments()
+    print(machine_line())
+    with tempfile.TemporaryDirectory() as folder:
+        trial = make_trial(click_shop(asked.users, asked.seed), Path(folder))
+        compare(trial, asked.model)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=50_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", default="lightgbm", choices=sorted(MODELS))
+    return parser.parse_args()
+
+
+def make_trial(shop: SimulationConfig, root: Path) -> Trial:
+    """Simulate, ingest, compute the rows as known one horizon before the end of the log."""
+    started = time.perf_counter()
+    files = write_log(shop, root)
+    print(f"{shop.users:,} users, {files.rows:,} rows written; {since(started)}")
+    config = load_config(root / "ebbtide.toml", environ={})
+    ingest(config, root)
+    until = shop.end - timedelta(days=HORIZON_DAYS)
+    ready = prepare(config, root, until=until, progress=silent, held_out=1)
+    asked = cohort_rows(ready, until, shop.end)
+    print(f"{len(ready.rows):,} rows at {len(ready.rows.moments())} cutoffs, {len(ready.rows.names)} columns; "
+          f"{len(asked.rows):,} users asked about, {asked.rows.y.mean():.1%} of them churned; {since(started)}")  # fmt: skip
+    return Trial(shop, ready, asked)
+
+
+def compare(trial: Trial, model: str) -> None:
+    """Print the AUROC of each way and its paired difference to the log alone."""
+    ways: dict[str, Columns | None] = {"log": None, "moods": mood_columns}
+    # (c) joins here: ways["events"] = sequence_columns, a function from rows to the event model's columns of each row,
+    # its pretraining and fitting done on trial.ready.lake as known at trial.ready.until_us.
+    y, alone = trial.asked.rows.y, np.zeros(0)
+    for name, columns in ways.items():
+        started = time.perf_counter()
+        margin = trial.learn_and_ask(model, columns)
+        alone = margin if columns is None else alone
+        gain = paired_difference(y, margin, alone)
+        level = paired_difference(y, margin, np.zeros(len(y)))  # a score without variety has AUROC 0.5
+        print(f"{model} {name:8} AUROC {0.5 + level.value:.4f} [{0.5 + level.low:.4f}, {0.5 + level.high:.4f}]  beside the log alone "
+              f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]; {since(started)}")  # fmt: skip
+
+
+def mood_columns(trial: Trial, rows: Rows) -> dict[str, Matrix]:
+    """The hazard of each row's user from the mood then and before; NaN before the user joined."""
+    moments = [from_us(int(m)) for m in rows.moments()]
+    wanted = sorted({m - timedelta(days=lag) for m in moments for lag in LAGS_DAYS})
+    inside = [m for m in wanted if m >= trial.shop.start_at]
+    states = dict(zip(inside, Truth(trial.shop).at_many(inside), strict=True))
+    out = {f"mood_{lag}": np.full(len(rows), np.nan, np.float32) for lag in LAGS_DAYS}
+    for moment in moments:
+        at = rows.as_of_us == np.int64(moment.timestamp() * 1e6)
+        for lag in LAGS_DAYS:
+            state = states.get(moment - timedelta(days=lag))
+            if state is not None:
+                out[f"mood_{lag}"][at] = looked_up(state, rows.user[at])
+    return out
+
+
+def looked_up(state: pl.DataFrame, users: np.ndarray) -> Matrix:
+    known = pl.DataFrame({"user": hash_texts(state["user_id"]), "hazard": state["hazard_doubt"].cast(pl.Float32)})
+    found = pl.DataFrame({"user": users}).join(known, on="user", how="left", maintain_order="left")
+    return found["hazard"].fill_null(np.nan).to_numpy()
+
+
+def joined(rows: Rows, more: dict[str, Matrix]) -> Rows:
+    """Rows with more columns at their end."""
+    return replace(rows, X=np.column_stack([rows.X, *more.values()]), names=(*rows.names, *more))
+
+
+if __name__ == "__main__":
+    main()
