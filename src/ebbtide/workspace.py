@@ -32,7 +32,9 @@ from ebbtide.pipeline.init import InitReport, init
 from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export_quarantine, list_quarantine
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
+from ebbtide.pipeline.study import Sampler
 from ebbtide.pipeline.train import TrainReport, train
+from ebbtide.pipeline.tune import TuneReport, tune
 
 Moment = str | date | datetime
 
@@ -99,6 +101,29 @@ class Workspace:
     def train(self, *, until: Moment | None = None, model: str | None = None) -> TrainReport:
         """Train a bundle on what was known at `until` and make it current."""
         return train(self.config, self.path, until=_moment(until), model=model, progress=self._progress)
+
+    def tune(
+        self,
+        *,
+        model: str,
+        trials: int = 40,
+        minutes: float | None = None,
+        sampler: Sampler = "tpe",
+        fresh: bool = False,
+        until: Moment | None = None,
+    ) -> TuneReport:
+        """Search better settings for a model on past moments; `train` uses them with [train] tuned = true."""
+        return tune(
+            self.config,
+            self.path,
+            model=model,
+            trials=trials,
+            minutes=minutes,
+            sampler=sampler,
+            fresh=fresh,
+            until=_moment(until),
+            progress=self._progress,
+        )
 
     def score(
         self, *, as_of: Moment | None = None, bundle: str | None = None, reasons: ReasonsFor = "at_risk"

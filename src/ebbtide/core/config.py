@@ -192,6 +192,11 @@ class TrainConfig(_Stage):
         400_000, "cap on training rows; users are sampled beyond it", "训练行数上限；超出时按用户抽样", ge=1000
     )
     max_cutoffs: int = setting(24, "cap on training cutoffs", "训练时点数上限", ge=2, le=365)
+    tuned: bool = setting(
+        False,
+        "use the settings that `ebbtide tune` found for the models that take part",
+        "对参与的模型使用 `ebbtide tune` 找到的参数",
+    )
     bootstrap: int = setting(300, "draws of each interval", "每个区间的自助抽样次数", ge=50)
 
 

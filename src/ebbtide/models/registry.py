@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ebbtide.core.errors import InputError, MissingBundleError
 from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbd, BgNbdModel
 from ebbtide.models.decision_tree import DecisionTreeModel
-from ebbtide.models.lightgbm import LightGbmModel
-from ebbtide.models.logistic import LogisticModel
+from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
+from ebbtide.models.logistic import LogisticConfig, LogisticModel
 from ebbtide.models.random_forest import RandomForestModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
+from ebbtide.models.space import COLUMNS, Space, Values
 from ebbtide.models.stack import StackModel
 
 AUTO = "auto"
@@ -30,12 +32,22 @@ class Setting:
 
     horizon_days: float
     bgnbd: BgNbd | None = None
+    tuned: Mapping[str, Values] = field(default_factory=dict)
+
+    def values_of(self, name: str) -> dict[str, Any]:
+        """The tuned settings of a model, as its config takes them."""
+        return {k: v for k, v in self.tuned.get(name, {}).items() if k != COLUMNS}
+
+    def columns_of(self, name: str) -> int:
+        """How many columns a model reads; 0 = all."""
+        return int(self.tuned.get(name, {}).get(COLUMNS, 0))
 
 
 @dataclass(frozen=True)
 class Entry:
     """A model in the registry. `prior`: its weight in `auto` before any evidence; None: `auto` leaves it out.
 
+    `space`: what `ebbtide tune` may tune, see `space.py`; a model that has one is made from `Setting.values_of` its name.
     `needs_events`: it stands on a user's events or their timing, so a ready-made table has nothing for it.
     """
 
@@ -43,16 +55,27 @@ class Entry:
     load: Callable[[Path], Model]
     prior: float | None = None
     needs_events: bool = False
+    space: Space = field(default_factory=dict)
 
 
 MODELS: dict[str, Entry] = {
     "recency": Entry(lambda _: RecencyModel(), RecencyModel.load, needs_events=True),
     "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load, needs_events=True),
     "bgnbd": Entry(lambda s: BgNbdModel(s.bgnbd, s.horizon_days), BgNbdModel.load, prior=0.0, needs_events=True),
-    "logistic": Entry(lambda _: LogisticModel(), LogisticModel.load, prior=0.3),
+    "logistic": Entry(
+        lambda s: LogisticModel(LogisticConfig(**s.values_of("logistic"))),
+        LogisticModel.load,
+        prior=0.3,
+        space=LogisticModel.space,
+    ),
     "tree": Entry(lambda _: DecisionTreeModel(), DecisionTreeModel.load),
     "forest": Entry(lambda _: RandomForestModel(), RandomForestModel.load),
-    "lightgbm": Entry(lambda _: LightGbmModel(), LightGbmModel.load, prior=0.7),
+    "lightgbm": Entry(
+        lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
+        LightGbmModel.load,
+        prior=0.7,
+        space=LightGbmModel.space,
+    ),
 }
 
 

@@ -33,13 +33,23 @@ def describe_run(
         "rows": len(rows),
         "users": len(np.unique(rows.user)),
         "sampled": sampled,
-        "data": {
-            "fingerprint": lake.fingerprint(),
-            "events": seen.events,
-            "users": seen.users,
-            "first": from_us(seen.first_us).isoformat(),
-            "last": from_us(seen.last_us).isoformat(),
-            "capabilities": sorted(seen.capabilities),
-        },
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
+        "data": data_facts(lake, seen),
+        "versions": library_versions(),
     }
+
+
+def data_facts(lake: Lake, seen: Survey) -> dict[str, Any]:
+    """Which data a run saw."""
+    return {
+        "fingerprint": lake.fingerprint(),
+        "events": seen.events,
+        "users": seen.users,
+        "first": from_us(seen.first_us).isoformat(),
+        "last": from_us(seen.last_us).isoformat(),
+        "capabilities": sorted(seen.capabilities),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """What it ran with."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}

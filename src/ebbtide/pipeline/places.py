@@ -34,6 +34,11 @@ class Places:
         return Shelf(self.home / "bundles")
 
     @property
+    def tuning(self) -> Path:
+        """Studies of settings, and what they found."""
+        return self.home / "tuning"
+
+    @property
     def runs(self) -> Path:
         """A record of every run."""
         return self.home / "runs"

@@ -6,7 +6,7 @@ on all closed moments (the bundle).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ from ebbtide.pipeline.rehearsal import (
 )
 from ebbtide.pipeline.tracking import Run, track
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
+from ebbtide.pipeline.tuned import Tuned, load_tuned
 from ebbtide.pipeline.verdict import Verdict, judge_rehearsals, past_section
 
 
@@ -76,11 +77,13 @@ class TrainReport(Readable):
     weights: dict[str, float]
     sufficiency: Sufficiency
     verdict: Verdict
+    tuned: dict[str, Tuned]
     problems: tuple[Text, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
         return vars(self) | {
+            "tuned": {name: t.settings for name, t in self.tuned.items()},
             "problems": [p.en for p in self.problems],
             "until": self.until.isoformat(),
             "definition": self.definition.to_json(),
@@ -110,6 +113,7 @@ class TrainReport(Readable):
                     f"使用了 {self.sampled:.1%} 用户的固定样本（train.max_rows）",
                 )
             )
+        lines += [_TUNED.format(model=name, known=from_us(t.known_us)) for name, t in self.tuned.items()]
         if self.sufficiency.level == "warn":
             lines.append(self.sufficiency.text)
         return [*lines, *self.verdict.lines(), *self.problems]
@@ -129,6 +133,7 @@ class Prepared:
     sampled: float
     held_out: list[int]
     people: dict[int, Population]
+    tuned: dict[str, Tuned] = field(default_factory=dict)
 
     def traits(self) -> pl.DataFrame | None:
         """Country, channel and device of the users at the newest rehearsed moment; None where the log has none."""
@@ -141,7 +146,20 @@ class Prepared:
         """BG/NBD fitted on all users known at a moment."""
         p = self.people[moment_us]
         fitted = fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None
-        return Setting(self.definition.horizon_days, fitted)
+        return Setting(self.definition.horizon_days, fitted, {name: t.settings for name, t in self.tuned.items()})
+
+    def with_tuned(self, tuned: dict[str, Tuned], entries: dict[str, Entry]) -> Prepared:
+        """The same with tuned settings. Raises InputError or DataError if they do not fit."""
+        for name, found in tuned.items():
+            found.check(self.definition, entries[name].space, self.held_out[0] if self.held_out else None)
+        return replace(self, tuned=tuned)
+
+
+_TUNED = Text(
+    "{model}: settings tuned on outcomes known at {known:%Y-%m-%d}; rehearsed moments before that day helped to choose"
+    " them, the newest one did not",
+    "{model}：参数依据截至 {known:%Y-%m-%d} 的已知结果调出；该日之前的演练时点参与了选择，最新时点没有",
+)
 
 
 def train(
@@ -155,12 +173,13 @@ def train(
     """Train a bundle on what was known at `until` (default: the newest event) and make it current.
 
     Raises SufficiencyError if the data cannot answer the question, InputError for an unknown model, MissingError
-    without a lake.
+    without a lake, or without tuned settings where the config wants them.
     """
     name = model or config.train.model
     entries = candidates(name)
+    tuned = load_tuned(root, [n for n, e in entries.items() if e.space]) if config.train.tuned else {}
     with track(config, root, "train", model=name, until=until and until.isoformat()) as run:
-        report = _train(config, root, until, name, entries, run, progress)
+        report = _train(config, root, until, name, entries, tuned, run, progress)
     return replace(report, problems=tuple(run.problems))
 
 
@@ -170,10 +189,11 @@ def _train(
     until: datetime | None,
     name: str,
     entries: dict[str, Entry],
+    tuned: dict[str, Tuned],
     run: Run,
     progress: Progress,
 ) -> TrainReport:
-    ready = prepare(config, root, until=until, progress=progress)
+    ready = prepare(config, root, until=until, progress=progress).with_tuned(tuned, entries)
     settings = {m: ready.setting_at(m) for m in ready.people}
     past = rehearse(
         ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress
@@ -200,6 +220,7 @@ def _train(
         weights=_weights(bundle),
         sufficiency=ready.gate,
         verdict=verdict,
+        tuned=tuned,
     )
 
 
@@ -276,7 +297,8 @@ def _fit(
     return Bundle(
         manifest=describe_run(
             ready.lake, ready.seen, rows, moments, model=name, sampled=ready.sampled, seed=config.train.seed
-        ),
+        )
+        | {"tuned": {n: t.to_json() for n, t in ready.tuned.items()}},
         config=config,
         definition=ready.definition,
         catalogue=ready.catalogue,
