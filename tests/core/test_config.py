@@ -40,6 +40,7 @@ def another_value(section: str, key: str) -> Any:
 
 def toml(section: str, key: str, value: Any) -> str:
     said = str(value) if isinstance(value, int | float | list) else f'"{value}"'
+    said = said.lower() if isinstance(value, bool) else said
     return f"[{section}]\n{key} = {said}\n"
 
 

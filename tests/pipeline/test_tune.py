@@ -127,8 +127,7 @@ def test_train_uses_what_was_tuned_and_says_so(report, shop):
     tuned = shop.with_train(tuned=True).train(model="lightgbm")
     bundle = shop.shelf.load(tuned.bundle)
     (member,) = bundle.stack.members
-    kept = {k: v for k, v in report.settings.items() if k != "columns"}
-    assert {name: getattr(member.config, name) for name in kept} == pytest.approx(kept)
+    assert {name: getattr(member.config, name) for name in report.settings} == pytest.approx(report.settings)
     assert bundle.manifest["tuned"]["lightgbm"]["settings"] == report.settings
     assert bundle.manifest["tuned"]["lightgbm"]["known_until"] == report.tested_at.isoformat()
     assert tuned.verdict.test.metrics["auroc"] == report.figures["auroc"].after

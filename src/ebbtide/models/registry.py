@@ -20,7 +20,7 @@ from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
 from ebbtide.models.random_forest import RandomForestModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
-from ebbtide.models.space import COLUMNS, Space, Values
+from ebbtide.models.space import Space, Values
 from ebbtide.models.stack import StackModel
 
 AUTO = "auto"
@@ -36,11 +36,7 @@ class Setting:
 
     def values_of(self, name: str) -> dict[str, Any]:
         """The tuned settings of a model, as its config takes them."""
-        return {k: v for k, v in self.tuned.get(name, {}).items() if k != COLUMNS}
-
-    def columns_of(self, name: str) -> int:
-        """How many columns a model reads; 0 = all."""
-        return int(self.tuned.get(name, {}).get(COLUMNS, 0))
+        return dict(self.tuned.get(name, {}))
 
 
 @dataclass(frozen=True)
