@@ -200,6 +200,29 @@ class TrainConfig(_Stage):
     bootstrap: int = setting(300, "draws of each interval", "每个区间的自助抽样次数", ge=50)
 
 
+class DeepConfig(_Stage):
+    """`[deep]`: neural models (extra `deep`)."""
+
+    max_len: int = setting(
+        128, "newest events of a user that a model reads", "模型读取的每位用户最新事件数", ge=4, le=4096
+    )
+    hidden: int = setting(64, "width of the hidden state", "隐藏状态的宽度", ge=8, le=4096)
+    items: int = setting(5000, "items with an embedding of their own", "拥有独立嵌入的商品数", ge=0, le=60_000)
+    epochs: int = setting(12, "most passes over the training rows", "训练行的最多遍数", ge=1, le=1000)
+    batch: int = setting(256, "rows in a batch", "每批行数", ge=1, le=65536)
+    learning_rate: float = setting(0.002, "peak learning rate", "最高学习率", gt=0, le=1)
+    patience: int = setting(
+        3, "passes without improvement on held-out users before stopping", "留出用户上无改进多少遍后停止", ge=1
+    )
+    max_events: int = setting(
+        20_000_000,
+        "events that one fit may read in all; fewer passes beyond it",
+        "一次训练最多读取的事件总数",
+        ge=10_000,
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", "auto、cpu 或 cuda")
+
+
 class ProfitConfig(_Stage):
     """`[profit]`: what the EMPC profit assumes (Verbraken, Verbeke, Baesens 2013)."""
 
@@ -238,6 +261,7 @@ class Config(_Stage):
     features: FeaturesConfig = FeaturesConfig()
     items: ItemsConfig = ItemsConfig()
     train: TrainConfig = TrainConfig()
+    deep: DeepConfig = DeepConfig()
     profit: ProfitConfig = ProfitConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -19,5 +19,6 @@ FAMILIES: dict[str, Text] = {
     "campaigns": Text("response to campaigns", "营销活动响应"),
     "channels": Text("channels and devices", "渠道与设备"),
     "tenure": Text("time as a customer", "客户年限"),
+    "sequence": Text("recent sequence of activity", "近期行为序列"),
     "calendar": Text("time of the year", "时令"),
 }

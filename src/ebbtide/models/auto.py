@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.models.base import Matrix, Rows, Vector, labels_known_at
+from ebbtide.models.base import Model, Rows, Vector, labels_known_at
 from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate
+from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.lightgbm import LightGbmModel
+from ebbtide.models.makers import MAKERS
 from ebbtide.models.registry import Entry, Setting
-from ebbtide.models.stack import StackModel, fit_weights
+from ebbtide.models.stack import Reads, StackModel, fit_weights, read_rows
 from ebbtide.models.trainable import is_enough
 
 _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
@@ -62,22 +64,68 @@ def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Set
     known, asked = rows.known_at(moment_us), rows.at(moment_us)
     if len(asked) == 0 or not is_enough(known):
         return None
-    margins = held_margins(known, asked.X, entries, setting, seed=seed)
+    margins = held_margins(known, asked, entries, setting, seed=seed)
     return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins, asked.stayed_us)
 
 
 def held_margins(
-    known: Rows, asked: Matrix, entries: dict[str, Entry], setting: Setting, *, seed: int
+    known: Rows, asked: Rows, entries: dict[str, Entry], setting: Setting, *, seed: int
 ) -> dict[str, Vector]:
-    """Margins on rows that the candidates, fitted on `known`, have not seen, (V, N) each."""
+    """Margins on rows that the candidates, fitted on `known`, have not seen, (V, N) each.
+
+    Column makers are fitted on the same rows as the models that read them.
+    """
+    made = MadeColumns(known, setting, seed)
     margins = {}
     for name, entry in entries.items():
-        model = entry.make(setting)
+        model, own, wanted = entry.make(setting), made.rows_for(entry, known), made.rows_for(entry, asked)
         if isinstance(model, LightGbmModel):
-            margins[name] = model.margin_path(known, asked, seed=seed)
+            margins[name] = model.margin_path(own, wanted.X, seed=seed)
         else:
-            margins[name] = model.fit(known, seed=seed).margin(asked)[None, :]
+            margins[name] = model.fit(own, seed=seed).margin(wanted.X)[None, :]
     return margins
+
+
+class MadeColumns:
+    """Column makers, each fitted on the same rows when it is first asked for."""
+
+    def __init__(self, rows: Rows, setting: Setting, seed: int) -> None:
+        self._rows, self._setting, self._seed = rows, setting, seed
+        self._fitted: dict[str, ColumnMaker] = {}
+
+    @property
+    def makers(self) -> tuple[ColumnMaker, ...]:
+        """The makers that were asked for, in that order."""
+        return tuple(self._fitted.values())
+
+    def names_for(self, entry: Entry) -> tuple[str, ...]:
+        """The makers that a model reads."""
+        return entry.makers if entry.alone else (*self._setting.makers, *entry.makers)
+
+    def rows_for(self, entry: Entry, rows: Rows) -> Rows:
+        """The rows as the model sees them."""
+        seen = rows
+        for name in self.names_for(entry):
+            maker = self._maker(name)
+            names = tuple(c.name for c in maker.declarations())
+            seen = seen.widened(names, maker.columns(rows.X, rows.sequences))
+        return read_rows(seen, ((len(rows.names), len(seen.names)),)) if entry.alone else seen
+
+    def reads_of(self, entry: Entry) -> Reads:
+        """Where the model's columns will stand in a bundle: the base columns, then those of all makers in order."""
+        ranges = [] if entry.alone else [(0, len(self._rows.names))]
+        start = len(self._rows.names)
+        for name, maker in self._fitted.items():
+            stop = start + len(maker.declarations())
+            if name in self.names_for(entry):
+                ranges.append((start, stop))
+            start = stop
+        return tuple(ranges)
+
+    def _maker(self, name: str) -> ColumnMaker:
+        if name not in self._fitted:
+            self._fitted[name] = MAKERS[name].make(self._setting).fit(self._rows, seed=self._seed)
+        return self._fitted[name]
 
 
 def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int, at_us: int, horizon_us: int) -> Choice:
@@ -86,7 +134,7 @@ def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int,
     Without any such moment: the usual rounds, the prior weights and no calibration.
     """
     closed = [h.known_at(known_us) for h in held if h.closed_us <= known_us]
-    variant = {n: _best_variant(closed, n) for n in entries}
+    variant = {n: _best_variant(closed, n, e) for n, e in entries.items()}
     prior = np.array([1.0 if len(entries) == 1 else e.prior or 0.0 for e in entries.values()])
     if not closed:
         return Choice(variant, dict(zip(entries, prior, strict=True)), AffineCalibration(), ())
@@ -102,23 +150,27 @@ def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int,
     return Choice(variant, weight, calibration, tuple(history))
 
 
-def fit_chosen(rows: Rows, choice: Choice, entries: dict[str, Entry], setting: Setting, *, seed: int) -> StackModel:
-    """Fit the candidates that carry weight on all rows, as chosen."""
-    members, weights = [], []
-    for name, entry in entries.items():
-        if choice.weight[name] > 0:
-            model = entry.make(setting)
-            if isinstance(model, LightGbmModel):
-                model.rounds = model.rounds_grid[choice.variant[name]]
-            members.append(model.fit(rows, seed=seed))
-            weights.append(choice.weight[name])
-    return StackModel(members, weights)
+def fit_chosen(
+    rows: Rows, choice: Choice, entries: dict[str, Entry], setting: Setting, *, seed: int
+) -> tuple[StackModel, tuple[ColumnMaker, ...]]:
+    """Fit the candidates that carry weight on all rows, as chosen, and the column makers that they read."""
+    made = MadeColumns(rows, setting, seed)
+    carrying = {name: entry for name, entry in entries.items() if choice.weight[name] > 0}
+    members: list[Model] = []
+    for name, entry in carrying.items():
+        model = entry.make(setting)
+        if isinstance(model, LightGbmModel):
+            model.rounds = model.rounds_grid[choice.variant[name]]
+        members.append(model.fit(made.rows_for(entry, rows), seed=seed))
+    weights = [choice.weight[name] for name in carrying]
+    reads = [made.reads_of(entry) for entry in carrying.values()]
+    return StackModel(members, weights, names=list(carrying), reads=reads), made.makers
 
 
-def _best_variant(closed: Sequence[HeldOut], name: str) -> int:
+def _best_variant(closed: Sequence[HeldOut], name: str, entry: Entry) -> int:
     """The variant with the least log loss over the moments, each after a calibration of its own."""
     if not closed:
-        return _USUAL_VARIANT if name == LightGbmModel.name else 0
+        return _USUAL_VARIANT if entry.staged else 0
     losses = np.zeros(len(closed[0].margins[name]))
     if len(losses) == 1:
         return 0

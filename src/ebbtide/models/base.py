@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ebbtide.sequences.event_log import Sequences
 
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float64]
@@ -20,8 +22,8 @@ class Rows:
     X (N, F) float32, NaN = unknown; y (N,) 1 churned, 0 retained; as_of_us (N,) UTC microseconds;
     user (N,) a stable hash of the user; names (F,) column names. `embargo_us`: how long after its as_of a row's
     label is known (gap + horizon). `stayed_us` (N,): from when on it was known that the user stayed, `NEVER_US` for
-    those who churned; None: that was known when the window closed. Rows stand in the order (as_of, user), so that fits
-    do not depend on the lake.
+    those who churned; None: that was known when the window closed. `sequences`: the events behind each row, where a
+    model asked for them. Rows stand in the order (as_of, user), so that fits do not depend on the lake.
     """
 
     X: Matrix
@@ -31,6 +33,7 @@ class Rows:
     names: tuple[str, ...]
     embargo_us: int = 0
     stayed_us: NDArray[np.int64] | None = None
+    sequences: Sequences | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -38,8 +41,15 @@ class Rows:
     def take(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> Rows:
         """The rows at `index`, a mask or positions."""
         stayed = None if self.stayed_us is None else self.stayed_us[index]
+        events = None if self.sequences is None else self.sequences.take(index)
         as_of, user = self.as_of_us[index], self.user[index]
-        return replace(self, X=self.X[index], y=self.y[index], as_of_us=as_of, user=user, stayed_us=stayed)
+        return replace(
+            self, X=self.X[index], y=self.y[index], as_of_us=as_of, user=user, stayed_us=stayed, sequences=events
+        )
+
+    def widened(self, names: tuple[str, ...], columns: Matrix) -> Rows:
+        """With more columns at the end of X."""
+        return replace(self, X=np.column_stack([self.X, columns]), names=(*self.names, *names))
 
     def moments(self) -> NDArray[np.int64]:
         """The distinct moments, oldest first."""
@@ -79,7 +89,8 @@ class Model(Protocol):
     folder of its own, never pickled.
     """
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str: ...
 
     def fit(self, rows: Rows, *, seed: int) -> Self: ...
 

@@ -7,6 +7,7 @@
     model_card.md    the same for people
     items.npz        what was known of items, week by week
     models/          the stack's members, as text and JSON
+    makers/          the column makers that they read
 
 Writing is atomic: a folder is complete or not there. Loading verifies every hash. Nothing is pickled.
 """
@@ -17,20 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
 from ebbtide.core.errors import MissingBundleError, RetryError
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.tables import ItemTable
+from ebbtide.models.base import Matrix
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.calibration import AffineCalibration
-from ebbtide.models.columns import ModelColumn, model_columns
+from ebbtide.models.columns import ColumnMaker, ModelColumn, model_columns
 from ebbtide.models.gamma_gamma import GammaGamma
+from ebbtide.models.makers import load_makers, reads_events, save_makers
 from ebbtide.models.registry import Setting, load_stack
 from ebbtide.models.sealed import MANIFEST, read_json, read_sealed, write_json, write_sealed
 from ebbtide.models.stack import StackModel
+from ebbtide.sequences.event_log import Sequences
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Bundle:
     definition: ChurnDefinition
     catalogue: Catalogue
     stack: StackModel
+    makers: tuple[ColumnMaker, ...]
     calibration: AffineCalibration
     items: ItemTable
     bgnbd: BgNbd | None
@@ -61,13 +68,24 @@ class Bundle:
     @property
     def setting(self) -> Setting:
         """What models need beside rows."""
-        return Setting(self.definition.horizon_days, self.bgnbd)
+        return Setting(self.definition.horizon_days, self.bgnbd, deep=self.config.deep)
 
     @property
     def columns(self) -> tuple[Any, ...]:
         """The declarations of X's columns, in order: the catalogue's, then the models'."""
         extra: tuple[ModelColumn, ...] = model_columns(self.definition.horizon_days)
-        return (*self.catalogue.features, *extra)
+        return (*self.catalogue.features, *extra, *(c for m in self.makers for c in m.declarations()))
+
+    def all_columns(self, base: Matrix, sequences: Sequences | None) -> Matrix:
+        """X as the stack reads it: the base columns (catalogue, expected orders), then those of the makers."""
+        if not self.makers:
+            return base
+        return np.column_stack([base, *(m.columns(base, sequences) for m in self.makers)])
+
+    @property
+    def reads_events(self) -> bool:
+        """Whether scoring needs the event sequences."""
+        return reads_events([m.name for m in self.makers])
 
 
 def write_bundle(folder: Path, bundle: Bundle, model_card: str) -> Path:
@@ -88,6 +106,7 @@ def write_bundle(folder: Path, bundle: Bundle, model_card: str) -> Path:
 def _write(folder: Path, bundle: Bundle, model_card: str) -> Path:
     def fill(aside: Path) -> None:
         bundle.stack.save(aside / "models")
+        save_makers(aside / "makers", bundle.makers)
         bundle.items.save(aside)
         write_json(aside / "choice.json", bundle.choice)
         write_json(aside / "reference.json", _reference(bundle))
@@ -117,6 +136,7 @@ def load_bundle(folder: Path) -> Bundle:
         definition=ChurnDefinition.from_json(manifest["definition"]),
         catalogue=Catalogue.from_json(manifest["catalogue"]),
         stack=load_stack(folder / "models"),
+        makers=load_makers(folder / "makers"),
         calibration=AffineCalibration.from_json(choice["calibration"]),
         items=ItemTable.load(folder),
         bgnbd=BgNbd.from_json(reference["bgnbd"]) if reference["bgnbd"] else None,

@@ -1,8 +1,15 @@
-"""Columns that a fitted model adds to the engine's: they follow the catalogue's columns, in X and in the reasons."""
+"""Columns that fitted models add to the engine's: they follow the catalogue's columns, in X and in the reasons.
+
+BG/NBD's expected orders always come first. Column makers come next: an encoder of event sequences, a compression of
+the columns, the margin of a neural net. A maker that learns from labels may only be read by a model that learns nothing
+more (`ReadModel`), for its columns fit the training rows too well; one without labels may feed any model.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -10,7 +17,8 @@ from ebbtide.core.language import Text
 from ebbtide.features.declarations import Feature, Unit
 from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.bgnbd import ExpectedOrders
-from ebbtide.models.registry import Setting
+from ebbtide.models.setting import Setting
+from ebbtide.sequences.event_log import Sequences
 
 
 @dataclass(frozen=True)
@@ -59,14 +67,38 @@ def model_columns(horizon_days: float) -> tuple[ModelColumn, ...]:
 
 def with_model_columns(X: Matrix, names: tuple[str, ...], setting: Setting) -> Matrix:
     """X with the model columns at its end; without BG/NBD parameters they are unknown."""
-    if setting.bgnbd is None:
-        extra = np.full(len(X), np.nan, np.float32)
-    else:
-        extra = ExpectedOrders(setting.bgnbd, setting.horizon_days).column(X, names)
-    return np.column_stack([X, extra])
+    return np.column_stack([X, _expected_orders(X, names, setting)])
 
 
 def rows_with_model_columns(rows: Rows, setting: Setting) -> Rows:
     """Rows with the model columns at their end."""
-    names = (*rows.names, *(c.name for c in model_columns(setting.horizon_days)))
-    return replace(rows, X=with_model_columns(rows.X, rows.names, setting), names=names)
+    return rows.widened(
+        tuple(c.name for c in model_columns(setting.horizon_days)), _expected_orders(rows.X, rows.names, setting)
+    )
+
+
+class ColumnMaker(Protocol):
+    """A fitted thing that makes columns from a row's base columns (catalogue, then expected orders) and its events.
+
+    `columns` gives float32 (N, K), K = len(declarations()); the same for a row in any company. Saved as text, npz or
+    safetensors in a folder of its own, never pickled.
+    """
+
+    name: ClassVar[str]
+
+    def fit(self, rows: Rows, *, seed: int) -> Self: ...
+
+    def declarations(self) -> tuple[ModelColumn, ...]: ...
+
+    def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix: ...
+
+    def save(self, folder: Path) -> None: ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self: ...
+
+
+def _expected_orders(X: Matrix, names: tuple[str, ...], setting: Setting) -> Matrix:
+    if setting.bgnbd is None:
+        return np.full(len(X), np.nan, np.float32)
+    return ExpectedOrders(setting.bgnbd, setting.horizon_days).column(X, names)

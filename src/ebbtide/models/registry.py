@@ -7,36 +7,28 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ebbtide.core.errors import InputError, MissingBundleError
 from ebbtide.models.base import Model
-from ebbtide.models.bgnbd import BgNbd, BgNbdModel
+from ebbtide.models.bgnbd import BgNbdModel
 from ebbtide.models.decision_tree import DecisionTreeModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
+from ebbtide.models.makers import MAKERS, reads_events
 from ebbtide.models.random_forest import RandomForestModel
+from ebbtide.models.read import ReadModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
-from ebbtide.models.space import Space, Values
+from ebbtide.models.setting import Setting
+from ebbtide.models.space import Space
 from ebbtide.models.stack import StackModel
 
+__all__ = ["AUTO", "MODELS", "Entry", "Setting", "candidates", "load_stack", "read_sequences"]
+
 AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a model may need to know beside its rows. `bgnbd`: parameters fitted on all users known at the end."""
-
-    horizon_days: float
-    bgnbd: BgNbd | None = None
-    tuned: Mapping[str, Values] = field(default_factory=dict)
-
-    def values_of(self, name: str) -> dict[str, Any]:
-        """The tuned settings of a model, as its config takes them."""
-        return dict(self.tuned.get(name, {}))
 
 
 @dataclass(frozen=True)
@@ -45,6 +37,8 @@ class Entry:
 
     `space`: what `ebbtide tune` may tune, see `space.py`; a model that has one is made from `Setting.values_of` its name.
     `needs_events`: it stands on a user's events or their timing, so a ready-made table has nothing for it.
+    `makers`: column makers whose columns the model reads; `alone`: it reads nothing else, not even the base columns.
+    `staged`: one fit gives margins after several numbers of boosting rounds, among which is chosen.
     """
 
     make: Callable[[Setting], Model]
@@ -52,6 +46,16 @@ class Entry:
     prior: float | None = None
     needs_events: bool = False
     space: Space = field(default_factory=dict)
+    makers: tuple[str, ...] = ()
+    alone: bool = False
+    staged: bool = False
+
+
+def _reads(maker: str) -> Entry:
+    """The model that believes a column maker's log-odds."""
+    return Entry(
+        lambda _: ReadModel(maker), ReadModel.load, makers=(maker,), alone=True, needs_events=MAKERS[maker].reads_events
+    )
 
 
 MODELS: dict[str, Entry] = {
@@ -70,8 +74,11 @@ MODELS: dict[str, Entry] = {
         lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
         LightGbmModel.load,
         prior=0.7,
+        staged=True,
         space=LightGbmModel.space,
     ),
+    "rnn": _reads("rnn"),
+    "lstm": _reads("lstm"),
 }
 
 
@@ -105,14 +112,24 @@ def table_candidates(name: str) -> dict[str, Entry]:
     return {n: e for n, e in candidates(name).items() if not e.needs_events}
 
 
+def read_sequences(entries: Mapping[str, Entry], setting_makers: Sequence[str] = ()) -> bool:
+    """Whether any of the models reads event sequences."""
+    return reads_events([*setting_makers, *(maker for entry in entries.values() for maker in entry.makers)])
+
+
 def load_stack(folder: Path) -> StackModel:
     """Read a saved stack with its members. Raises MissingBundleError on a member that this version does not know."""
-    weights: dict[str, float] = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
-    unknown = sorted(set(weights) - set(MODELS))
+    about: dict[str, Any] = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
+    unknown = sorted(set(about) - set(MODELS))
     if unknown:
         raise MissingBundleError(
             "the bundle holds models that this version does not know: {names}; train again",
             "模型包含有此版本不认识的模型：{names}；请重新训练",
             names=", ".join(unknown),
         )
-    return StackModel([MODELS[n].load(folder / n) for n in weights], list(weights.values()))
+    return StackModel(
+        [MODELS[name].load(folder / name) for name in about],
+        [member["weight"] for member in about.values()],
+        names=list(about),
+        reads=[tuple((first, stop) for first, stop in member["reads"]) for member in about.values()],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,37 +19,80 @@ _LEAST_WEIGHT = 0.02
 _FADING = 0.6
 
 
+Reads = tuple[tuple[int, int], ...]
+"""Ranges of columns, each from `start` to before `stop`; an empty tuple stands for all columns."""
+
+
 class StackModel:
-    """`margin = sum of weight * margin` over its members. A single model is a stack of one with weight 1."""
+    """`margin = sum of weight * margin` over its members. A single model is a stack of one with weight 1.
+
+    `names`: what the members are called in the registry, by default their own names. `reads`: which columns of X each
+    member looks at, by default all.
+    """
 
     name: ClassVar[str] = "stack"
 
-    def __init__(self, members: Sequence[Model], weights: Sequence[float]) -> None:
+    def __init__(
+        self,
+        members: Sequence[Model],
+        weights: Sequence[float],
+        *,
+        names: Sequence[str] | None = None,
+        reads: Sequence[Reads] | None = None,
+    ) -> None:
         self.members = list(members)
         self.weights = [float(w) for w in weights]
+        self.names = list(names) if names is not None else [m.name for m in members]
+        self.reads: list[Reads] = list(reads) if reads is not None else [()] * len(self.members)
 
     def fit(self, rows: Rows, *, seed: int) -> StackModel:
         """Fit every member on all rows; the weights stay."""
-        for member in self.members:
-            member.fit(rows, seed=seed)
+        for member, reads in zip(self.members, self.reads, strict=True):
+            member.fit(read_rows(rows, reads), seed=seed)
         return self
 
     def margin(self, X: Matrix) -> Vector:
         """Log-odds of churn, (N,)."""
-        return np.asarray(sum(w * m.margin(X) for w, m in zip(self.weights, self.members, strict=True)))
+        parts = zip(self.weights, self.members, self.reads, strict=True)
+        return np.asarray(sum(w * m.margin(read(X, reads)) for w, m, reads in parts))
 
     def contributions(self, X: Matrix) -> Vector:
         """Exact terms, (N, F + 1): each row sums to its margin."""
-        terms = zip(self.weights, self.members, strict=True)
-        return np.asarray(sum(w * m.contributions(X) for w, m in terms))
+        out = np.zeros((len(X), X.shape[1] + 1))
+        for weight, member, reads in zip(self.weights, self.members, self.reads, strict=True):
+            terms, start = member.contributions(read(X, reads)), 0
+            for first, stop in reads or ((0, X.shape[1]),):
+                out[:, first:stop] += weight * terms[:, start : start + stop - first]
+                start += stop - first
+            out[:, -1] += weight * terms[:, -1]
+        return out
 
     def save(self, folder: Path) -> None:
         """A folder a member, and their weights."""
         folder.mkdir(parents=True, exist_ok=True)
-        for member in self.members:
-            member.save(folder / member.name)
-        weights = {m.name: w for m, w in zip(self.members, self.weights, strict=True)}
-        (folder / "stack.json").write_text(json.dumps(weights, indent=1), encoding="utf-8")
+        for name, member in zip(self.names, self.members, strict=True):
+            member.save(folder / name)
+        about = zip(self.names, self.weights, self.reads, strict=True)
+        data = {name: {"weight": weight, "reads": reads} for name, weight, reads in about}
+        (folder / "stack.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def read(X: Matrix, reads: Reads) -> Matrix:
+    """The columns that a member looks at; no copy for a single range.
+
+    >>> read(np.arange(5.0)[None], ((0, 2), (4, 5))).tolist()
+    [[0.0, 1.0, 4.0]]
+    """
+    if not reads or reads == ((0, X.shape[1]),):
+        return X
+    parts = [X[:, first:stop] for first, stop in reads]
+    return parts[0] if len(parts) == 1 else np.column_stack(parts)
+
+
+def read_rows(rows: Rows, reads: Reads) -> Rows:
+    """The rows with only these columns."""
+    names = tuple(name for first, stop in reads or ((0, len(rows.names)),) for name in rows.names[first:stop])
+    return replace(rows, X=read(rows.X, reads), names=names)
 
 
 def fit_weights(margins: Vector, y: Vector, group: NDArray[np.int64], prior: Vector) -> Vector:

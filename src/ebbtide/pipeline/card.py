@@ -83,7 +83,7 @@ def _data(bundle: Bundle) -> list[Text]:
 
 
 def _model(bundle: Bundle) -> list[Text]:
-    members = ", ".join(f"{m.name} {w:.2f}" for m, w in zip(bundle.stack.members, bundle.stack.weights, strict=True))
+    members = ", ".join(f"{name} {w:.2f}" for name, w in zip(bundle.stack.names, bundle.stack.weights, strict=True))
     return [
         Text(
             f"weights in log-odds: {members}; chosen on held-out closed moments",

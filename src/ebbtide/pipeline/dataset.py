@@ -30,6 +30,7 @@ from ebbtide.features.encode import encode
 from ebbtide.features.engine import compute
 from ebbtide.features.tables import ItemCounter, ItemTable
 from ebbtide.models.base import Matrix, Rows, Vector
+from ebbtide.sequences.event_log import EventLog, Sequences
 
 LABEL_COLUMNS = ("event_id", "user_id", "occurred_at", "ingested_at", "type")
 
@@ -144,23 +145,35 @@ def collect(
     cohorts: pl.DataFrame,
     tables: ItemTable,
     progress: Progress = silent,
+    *,
+    with_events: bool = False,
 ) -> Rows:
-    """Features of every cohort member at every moment, in the order (as_of, user)."""
+    """Features of every cohort member at every moment, in the order (as_of, user); `with_events`: and the events behind
+    them."""
     if not len(cohorts):
         raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
     user, at_us = hash_texts(cohorts["user_id"]), cohorts["as_of"].dt.epoch("us").to_numpy()
     order = np.lexsort((user, at_us))
     rows = cohorts.select("user_id", "as_of")[order].with_row_index("row")
     X = np.empty((len(rows), len(catalogue)), np.float32)
+    logs: list[EventLog] = []
+    log_user, logged = np.zeros(len(rows), np.int64), 0
     for shard in _shards(lake, Text("computing features", "计算特征"), progress):
         encoded = encode(shard, definition)
         place = pl.DataFrame({"user_id": encoded.user_ids, "place": np.arange(len(encoded), dtype=np.int32)})
         wanted = rows.join(place, on="user_id", how="inner").sort("place", "as_of")
         at_user, at = wanted["place"].to_numpy(), wanted["as_of"].dt.epoch("us").to_numpy()
         X[wanted["row"].to_numpy()] = compute(encoded, at_user, at, catalogue, tables=tables)
+        if with_events:
+            users, place_in_log = np.unique(at_user, return_inverse=True)
+            logs.append(EventLog.of(encoded.events, encoded.start).of_users(users.astype(np.int64)))
+            log_user[wanted["row"].to_numpy()] = logged + place_in_log
+            logged += len(users)
     y = cohorts["churned"].cast(pl.Float64).to_numpy()
-    stayed = cohorts["stayed_at"].dt.epoch("us").fill_null(NEVER_US).to_numpy()
-    return Rows(X, y[order], at_us[order], user[order], catalogue.names, definition.closing_us, stayed[order])
+    stayed = cohorts["stayed_at"].dt.epoch("us").fill_null(NEVER_US).to_numpy()[order]
+    sequences = Sequences(EventLog.joined(logs), log_user, at_us[order]) if with_events else None
+    names, embargo = catalogue.names, definition.closing_us
+    return Rows(X, y[order], at_us[order], user[order], names, embargo, stayed, sequences)
 
 
 def _sampled(cohorts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

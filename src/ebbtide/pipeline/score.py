@@ -39,6 +39,7 @@ from ebbtide.pipeline.listing import list_section
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.ranking import RankedList, Ranking
 from ebbtide.pipeline.train import newest_moment
+from ebbtide.sequences.event_log import EventLog, Sequences
 
 ReasonsFor = Literal["none", "at_risk", "all"]
 BANDS = ("low", "medium", "high")
@@ -105,14 +106,18 @@ def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scor
     at_user = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
     base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)
-    X = with_model_columns(base, bundle.catalogue.names, bundle.setting)
+    base = with_model_columns(base, bundle.catalogue.names, bundle.setting)
+    expected = base[:, -1].astype(np.float64)
+    sequences = None
+    if bundle.reads_events:
+        sequences = Sequences(EventLog.of(shard.events, shard.start), at_user.astype(np.int64), at_us)
+    X = bundle.all_columns(base, sequences)
     log_odds = bundle.calibration.apply(bundle.stack.margin(X))
-    expected = X[:, -1].astype(np.float64)
     worth = np.full(len(at_user), np.nan)
     if bundle.gamma_gamma is not None:
         money = compute(shard, at_user, at_us, Catalogue(VALUE_FEATURES, bundle.definition.outcome))
         worth = bundle.gamma_gamma.expected_value(money[:, 0], money[:, 1])
-    at_risk = sigmoid(log_odds) * _orders_if_stays(X, bundle) * worth
+    at_risk = sigmoid(log_odds) * _orders_if_stays(base, bundle) * worth
     return Scored(shard.user_ids.gather(at_user), X, log_odds, expected, at_risk)
 
 

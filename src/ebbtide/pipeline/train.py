@@ -32,7 +32,7 @@ from ebbtide.models.bgnbd import fit_bgnbd
 from ebbtide.models.bundle import Bundle, write_bundle
 from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
-from ebbtide.models.registry import Entry, Setting, candidates
+from ebbtide.models.registry import Entry, Setting, candidates, read_sequences
 from ebbtide.pipeline.card import model_card
 from ebbtide.pipeline.dataset import (
     LABEL_COLUMNS,
@@ -133,6 +133,7 @@ class Prepared:
     sampled: float
     held_out: list[int]
     people: dict[int, Population]
+    base: Setting
     tuned: dict[str, Tuned] = field(default_factory=dict)
 
     def traits(self) -> pl.DataFrame | None:
@@ -146,7 +147,7 @@ class Prepared:
         """BG/NBD fitted on all users known at a moment."""
         p = self.people[moment_us]
         fitted = fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None
-        return Setting(self.definition.horizon_days, fitted, {name: t.settings for name, t in self.tuned.items()})
+        return replace(self.base, bgnbd=fitted, tuned={name: t.settings for name, t in self.tuned.items()})
 
     def with_tuned(self, tuned: dict[str, Tuned], entries: dict[str, Entry]) -> Prepared:
         """The same with tuned settings. Raises InputError or DataError if they do not fit."""
@@ -193,7 +194,8 @@ def _train(
     run: Run,
     progress: Progress,
 ) -> TrainReport:
-    ready = prepare(config, root, until=until, progress=progress).with_tuned(tuned, entries)
+    ready = prepare(config, root, until=until, progress=progress, with_events=read_sequences(entries))
+    ready = ready.with_tuned(tuned, entries)
     settings = {m: ready.setting_at(m) for m in ready.people}
     past = rehearse(
         ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress
@@ -225,10 +227,16 @@ def _train(
 
 
 def prepare(
-    config: Config, root: Path, *, until: datetime | None, progress: Progress, held_out: int = MOST_HELD_OUT
+    config: Config,
+    root: Path,
+    *,
+    until: datetime | None,
+    progress: Progress,
+    held_out: int = MOST_HELD_OUT,
+    with_events: bool = False,
 ) -> Prepared:
     """Survey the lake, pass the sufficiency gate, and compute the rows of all closed moments, `held_out` of which
-    will be rehearsed."""
+    will be rehearsed; `with_events`: with the events behind them, for models that read sequences."""
     lake = Places(root).lake()
     definition = ChurnDefinition.from_config(config.churn)
     until = until or newest_moment(lake)
@@ -250,10 +258,16 @@ def prepare(
         seen=seen,
         gate=gate,
         catalogue=catalogue,
-        rows=collect(lake, definition, catalogue, used, seen.items, progress),
+        rows=collect(lake, definition, catalogue, used, seen.items, progress, with_events=with_events),
         sampled=share,
         held_out=rehearsed,
         people=populations(lake, definition, wanted, share, config.train.seed, progress),
+        base=Setting(
+            definition.horizon_days,
+            deep=config.deep,
+            checkpoints=Places(root).home / "checkpoints",
+            progress=progress,
+        ),
     )
 
 
@@ -292,7 +306,7 @@ def _fit(
         held, entries, known_us=ready.until_us, at_us=ready.until_us, horizon_us=ready.definition.horizon_us
     )
     rows = rows_with_model_columns(ready.rows, setting)
-    stack = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
+    stack, makers = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
     moments = [int(m) for m in rows.moments()]
     return Bundle(
         manifest=describe_run(
@@ -303,6 +317,7 @@ def _fit(
         definition=ready.definition,
         catalogue=ready.catalogue,
         stack=stack,
+        makers=makers,
         calibration=choice.calibration,
         items=ready.seen.items,
         bgnbd=setting.bgnbd,
@@ -329,4 +344,4 @@ def _order_values(people: Population, seen: Survey) -> GammaGamma | None:
 
 
 def _weights(bundle: Bundle) -> dict[str, float]:
-    return {m.name: w for m, w in zip(bundle.stack.members, bundle.stack.weights, strict=True)}
+    return dict(zip(bundle.stack.names, bundle.stack.weights, strict=True))

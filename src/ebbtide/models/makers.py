@@ -1,0 +1,78 @@
+"""Every column maker by its name, and how a bundle's makers are read back.
+
+To add one: write one file with a class that keeps `columns.ColumnMaker`, and name it here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from ebbtide.core.errors import MissingBundleError, MissingExtraError
+from ebbtide.core.language import Text
+from ebbtide.models.columns import ColumnMaker
+from ebbtide.models.setting import Setting
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A column maker in the registry. `reads_events`: it needs the rows' event sequences. `learns_labels`: only a
+    `ReadModel` may read its columns."""
+
+    make: Callable[[Setting], ColumnMaker]
+    load: Callable[[Path], ColumnMaker]
+    reads_events: bool = True
+    learns_labels: bool = True
+
+
+def deep(module: str, name: str) -> Any:
+    """A class from a module that needs PyTorch, loaded when it is used. Raises MissingExtraError without the extra."""
+    if find_spec("torch") is None:
+        raise MissingExtraError("deep", Text("a neural model", "神经网络模型"))
+    return getattr(importlib.import_module(f"ebbtide.models.{module}"), name)
+
+
+def _sequence_net(module: str, cls: str) -> Maker:
+    """A neural net over event sequences that predicts churn."""
+    return Maker(
+        lambda s: cast(ColumnMaker, deep(module, cls)(s)),
+        lambda folder: cast(ColumnMaker, deep(module, cls).load(folder)),
+    )
+
+
+MAKERS: dict[str, Maker] = {
+    "rnn": _sequence_net("rnn", "GruColumn"),
+    "lstm": _sequence_net("rnn", "LstmColumn"),
+}
+
+
+def reads_events(names: Sequence[str]) -> bool:
+    """Whether any of these makers needs event sequences."""
+    return any(MAKERS[name].reads_events for name in names)
+
+
+def save_makers(folder: Path, makers: Sequence[ColumnMaker]) -> None:
+    """A folder a maker, and their order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for maker in makers:
+        (folder / maker.name).mkdir()
+        maker.save(folder / maker.name)
+    (folder / "makers.json").write_text(json.dumps([m.name for m in makers]), encoding="utf-8")
+
+
+def load_makers(folder: Path) -> tuple[ColumnMaker, ...]:
+    """Read what `save_makers` wrote. Raises MissingBundleError on one that this version does not know."""
+    names: list[str] = json.loads((folder / "makers.json").read_text(encoding="utf-8"))
+    unknown = sorted(set(names) - set(MAKERS))
+    if unknown:
+        raise MissingBundleError(
+            "the bundle holds column makers that this version does not know: {names}; train again",
+            "模型包含有此版本不认识的列生成器：{names}；请重新训练",
+            names=", ".join(unknown),
+        )
+    return tuple(MAKERS[name].load(folder / name) for name in names)

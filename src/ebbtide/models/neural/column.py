@@ -1,0 +1,179 @@
+"""A neural net over a user's events that predicts churn: its log-odds as one column, whatever the net is.
+
+Subclasses say only how the net is built. The net may also look at the base columns of the row (on the scale of
+`Basis`); early stopping watches a tenth of the users, who are not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ebbtide.core.config import DeepConfig
+from ebbtide.core.errors import DefectError
+from ebbtide.core.language import Text
+from ebbtide.models.base import Matrix, Rows
+from ebbtide.models.basis import Basis
+from ebbtide.models.columns import ModelColumn
+from ebbtide.models.neural.loop import LoopConfig, Work, train_loop
+from ebbtide.models.neural.tensors import Events, choose_device, to_events
+from ebbtide.models.setting import Setting
+from ebbtide.models.trainable import check_trainable
+from ebbtide.sequences.batches import NUMBERS, TokenRows, by_length
+from ebbtide.sequences.event_log import Sequences
+from ebbtide.sequences.vocabulary import Vocabulary
+
+_HELD_OUT = 10
+_INFERENCE_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a net must know to be built: codes of each token, numbers of an event, base columns (0: none), settings."""
+
+    sizes: tuple[int, ...]
+    numbers: int
+    base: int
+    deep: DeepConfig
+
+
+class NeuralColumn:
+    """The column maker behind a sequence net; a subclass gives `name`, `words`, `reads_base` and `build`."""
+
+    name: ClassVar[str]
+    words: ClassVar[Text]
+    reads_base: ClassVar[bool] = False
+
+    def __init__(self, setting: Setting) -> None:
+        self.deep = setting.deep
+        self._setting = setting
+        self._vocabulary: Vocabulary | None = None
+        self._basis: Basis | None = None
+        self._net: nn.Module | None = None
+
+    def build(self, shape: Shape) -> nn.Module:
+        """A net whose forward(events, base) gives log-odds, (B,)."""
+        raise NotImplementedError
+
+    def declarations(self) -> tuple[ModelColumn, ...]:
+        """One column."""
+        return (ModelColumn(column=f"{self.name}_log_odds", words=self.words, kind="sequence"),)
+
+    def fit(self, rows: Rows, *, seed: int) -> Self:
+        """Train on all rows but those of every tenth user, who tell when to stop.
+
+        Raises DataError if the rows have one class, or no events.
+        """
+        check_trainable(rows)
+        if rows.sequences is None:
+            raise DefectError(f"{self.name} needs event sequences", f"{self.name} 需要事件序列")
+        self._vocabulary = Vocabulary.fit(rows.sequences, most_items=self.deep.items)
+        self._basis = Basis.fit(rows.X) if self.reads_base else None
+        torch.manual_seed(seed)
+        device = choose_device(self.deep.device)
+        self._net = self.build(self._shape()).to(device)
+        tokens, base = TokenRows.of(rows.sequences, self._vocabulary, self.deep.max_len), self._design(rows.X)
+        y = torch.from_numpy(rows.y.astype(np.float32))
+        watched = rows.user % np.uint64(_HELD_OUT) == np.uint64(seed % _HELD_OUT)
+        if not 0 < rows.y[watched].sum() < watched.sum():
+            watched[:] = False
+        learnt, lengths = np.flatnonzero(~watched), tokens.lengths()
+        events = int(lengths[learnt].sum())
+        share = min(1.0, self.deep.max_events / self.deep.epochs / max(events, 1))
+        count = max(1, int(len(learnt) * share))
+        net = self._net
+
+        def loss(chosen: NDArray[np.int64]) -> Tensor:
+            odds = net(*_inputs(tokens, base, chosen, device))  # (B,)
+            return F.binary_cross_entropy_with_logits(odds.float(), y[torch.from_numpy(chosen)].to(device))
+
+        def batches(epoch: int) -> Iterator[NDArray[np.int64]]:
+            rng = np.random.default_rng((seed, epoch))
+            drawn = learnt if count == len(learnt) else rng.choice(learnt, count, replace=False)
+            for part in by_length(lengths[drawn], self.deep.batch, rng):
+                yield drawn[part]
+
+        def held_out() -> float:
+            parts = [held[i] for i in by_length(lengths[held], self.deep.batch, None)]
+            return sum(float(loss(p)) * len(p) for p in parts) / len(held)
+
+        held = np.flatnonzero(watched)
+        work = Work(batches, -(-count // self.deep.batch), loss, held_out if len(held) else None)
+        config = LoopConfig(
+            epochs=self.deep.epochs,
+            learning_rate=self.deep.learning_rate,
+            patience=self.deep.patience,
+            checkpoint=self._setting.checkpoints and self._setting.checkpoints / self.name,
+            key=f"{self.name} {seed} {len(rows)} {int(rows.as_of_us.max())} {self.deep.model_dump_json()}",
+        )
+        stage = Text(f"training {self.name}", f"训练 {self.name}")
+        train_loop(net, work, config, progress=self._setting.progress, stage=stage)
+        self._net = net.cpu().double().eval()
+        return self
+
+    def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix:
+        """Log-odds of churn, (N, 1), worked out in double precision so that company does not matter."""
+        if self._net is None or self._vocabulary is None or sequences is None:
+            raise DefectError("a neural net is used before it is fitted", "神经网络尚未拟合就被使用")
+        tokens = TokenRows.of(sequences, self._vocabulary, self.deep.max_len)
+        out, base = np.empty((len(X), 1), np.float32), self._design(X)
+        cpu = torch.device("cpu")
+        with torch.no_grad():
+            for rows in by_length(tokens.lengths(), _INFERENCE_ROWS, None):
+                events, own = _inputs(tokens, base, rows, cpu, torch.float64)
+                out[rows, 0] = self._net(events, own).numpy()
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors in single precision, the rest as JSON."""
+        if self._net is None or self._vocabulary is None:
+            raise DefectError("a neural net is saved before it is fitted", "神经网络尚未拟合就被保存")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._vocabulary.save(folder)
+        weights = {name: value.float().contiguous() for name, value in self._net.state_dict().items()}
+        save_file(weights, folder / "net.safetensors")
+        about: dict[str, Any] = {"deep": self.deep.model_dump(), "basis": self._basis and self._basis.to_json()}
+        (folder / "net.json").write_text(json.dumps(about), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        about = json.loads((folder / "net.json").read_text(encoding="utf-8"))
+        column = cls(Setting(0.0, deep=DeepConfig(**about["deep"])))
+        column._vocabulary = Vocabulary.load(folder)
+        column._basis = Basis.from_json(about["basis"]) if about["basis"] else None
+        column._net = column.build(column._shape())
+        column._net.load_state_dict(load_file(folder / "net.safetensors"))
+        column._net = column._net.double().eval()
+        return column
+
+    def _shape(self) -> Shape:
+        if self._vocabulary is None:
+            raise DefectError("a neural net is built before its vocabulary", "神经网络先于词表构建")
+        base = self._basis.regressors if self._basis else 0
+        return Shape(self._vocabulary.sizes, len(NUMBERS), base, self.deep)
+
+    def _design(self, X: Matrix) -> NDArray[np.float32] | None:
+        return self._basis.design(X) if self._basis else None
+
+
+def _inputs(
+    tokens: TokenRows,
+    base: NDArray[np.float32] | None,
+    rows: NDArray[np.int64],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Events, Tensor | None]:
+    """The events and the base columns (B, P) of some rows on the device."""
+    own = None if base is None else torch.from_numpy(base[rows]).to(device, dtype)
+    return to_events(tokens.batch(rows), device, dtype), own
