@@ -147,7 +147,7 @@ def learn(config: Config, ready: Prepared, rows: Rows) -> Learnt:
     choice = choose([p.held for p in past], entries, known_us=now, at_us=now, horizon_us=horizon)
     setting = ready.setting_at(now)
     print("   weights", {name: round(weight, 2) for name, weight in choice.weight.items()})
-    stack = fit_chosen(rows_with_model_columns(rows, setting), choice, entries, setting, seed=seed)
+    stack, _ = fit_chosen(rows_with_model_columns(rows, setting), choice, entries, setting, seed=seed)
     return Learnt(stack, choice.calibration, ready)
 
 

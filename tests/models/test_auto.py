@@ -178,12 +178,12 @@ def test_applying_a_choice_is_the_calibrated_weighted_sum(past):
 def test_candidates_without_weight_are_not_fitted(make_rows, past):
     entries, seen = spies(("one", "two", "three"))
     chosen = replace(pick(past, 150), weight={"one": 0.7, "two": 0.0, "three": 0.3})
-    stack = fit_chosen(make_rows(), chosen, entries, SETTING, seed=0)
+    stack, _ = fit_chosen(make_rows(), chosen, entries, SETTING, seed=0)
     assert stack.weights == [0.7, 0.3]
     assert len(seen) == 2
 
 
 def test_trees_are_boosted_for_as_long_as_chosen(make_rows, past):
     chosen = replace(pick(past, 150), variant={"lightgbm": 1}, weight={"lightgbm": 1.0})
-    stack = fit_chosen(make_rows(), chosen, candidates("lightgbm"), SETTING, seed=0)
+    stack, _ = fit_chosen(make_rows(), chosen, candidates("lightgbm"), SETTING, seed=0)
     assert stack.members[0].rounds == LightGbmModel.rounds_grid[1]

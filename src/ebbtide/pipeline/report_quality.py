@@ -151,7 +151,7 @@ def backtest_of(moments: list[dict[str, Any]]) -> tuple[BacktestMoment, ...]:
 def card_of(bundle: Bundle) -> tuple[tuple[Text, Text], ...]:
     """The model card's facts."""
     run = bundle.manifest
-    mixed = ", ".join(f"{m.name} {w:.2f}" for m, w in zip(bundle.stack.members, bundle.stack.weights, strict=True))
+    mixed = ", ".join(f"{name} {w:.2f}" for name, w in zip(bundle.stack.names, bundle.stack.weights, strict=True))
     trained = Text(
         "{rows:,} rows of {users:,} users at {cutoffs} moments, {columns} columns, known at {until}",
         "{cutoffs} 个时点、{users:,} 位用户的 {rows:,} 行，{columns} 列，截至 {until} 已知",

@@ -71,7 +71,9 @@ class TokenRows:
         item, length = np.zeros((len(rows), longest), np.uint64), np.zeros(len(rows), np.int64)
         log = self.log
         _fill(log.start, log.time, log.known, log.codes, log.item, *own, codes, numbers, item, length)
-        return Batch(codes, numbers, np.maximum(length, 1), item)
+        length = np.maximum(length, 1)
+        longest = int(length.max(initial=1))
+        return Batch(*(np.ascontiguousarray(part[:, :longest]) for part in (codes, numbers)), length, item[:, :longest])
 
 
 def by_length(lengths: NDArray[np.int64], size: int, rng: np.random.Generator | None) -> Iterator[NDArray[np.int64]]:

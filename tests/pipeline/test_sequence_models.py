@@ -1,0 +1,63 @@
+"""A model that reads event sequences goes the whole way: rehearsed, bundled, scored in any company, explained."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ebbtide.pipeline.score import score_shard
+
+
+@pytest.fixture(scope="module")
+def shop(sim_log, open_shop):
+    shop = open_shop(sim_log)
+    deep = shop.config.deep.model_copy(update={"epochs": 2, "hidden": 16, "max_len": 32})
+    config = shop.config.model_copy(update={"deep": deep})
+    return type(shop)(shop.root, config).with_train(max_cutoffs=4, bootstrap=50)
+
+
+@pytest.fixture(scope="module")
+def bundle(shop):
+    return shop.shelf.load(shop.train(model="rnn").bundle)
+
+
+@pytest.fixture(scope="module")
+def everybody(shop):
+    return pl.concat([shop.lake.read_bucket(b) for b in shop.lake.buckets()])
+
+
+def test_the_bundle_carries_the_net_and_its_column(bundle):
+    assert [m.name for m in bundle.makers] == ["rnn"]
+    assert bundle.columns[-1].name == "rnn_log_odds"
+    assert bundle.metrics["test"] is not None, "it was judged out of time"
+
+
+def test_one_user_alone_gets_the_row_of_the_batch(shop, bundle, everybody):
+    batch = score_shard(everybody, shop.until, bundle, reasons="all").sort("user_id")
+    for user in batch["user_id"][::40]:
+        alone = score_shard(shop.lake.read_user(user), shop.until, bundle, reasons="all")
+        own = batch.filter(pl.col("user_id") == user)
+        np.testing.assert_allclose(alone["churn_probability"], own["churn_probability"], rtol=0, atol=1e-9)
+        assert alone["reasons"][0].struct.field("text").to_list() == own["reasons"][0].struct.field("text").to_list()
+
+
+def test_no_event_after_as_of_changes_a_score(shop, bundle, everybody):
+    cut = everybody.filter(pl.col("occurred_at") <= shop.until, pl.col("ingested_at") <= shop.until)
+    assert len(cut) < len(everybody)
+    assert score_shard(cut, shop.until, bundle).equals(score_shard(everybody, shop.until, bundle))
+
+
+def test_training_does_not_look_past_until(shop, sim_log, open_shop, bundle):
+    """The same net comes from a log that ends at `until`."""
+    known = sim_log.filter(pl.col("occurred_at") <= shop.until, pl.col("ingested_at") <= shop.until)
+    other = open_shop(known)
+    again = type(other)(other.root, shop.config).train(model="rnn", until=shop.until)
+    listed = other.shelf.load(again.bundle)
+    moment = shop.until - timedelta(days=1)
+    lake = other.lake
+    events = pl.concat([lake.read_bucket(b) for b in lake.buckets()])
+    one, two = score_shard(events, moment, bundle), score_shard(events, moment, listed)
+    np.testing.assert_allclose(one["churn_probability"], two["churn_probability"], rtol=0, atol=1e-9)
