@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
 from ebbtide.core.errors import MissingBundleError, RetryError
@@ -30,7 +28,7 @@ from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.columns import ColumnMaker, ModelColumn, model_columns
 from ebbtide.models.gamma_gamma import GammaGamma
-from ebbtide.models.makers import load_makers, reads_events, save_makers
+from ebbtide.models.makers import all_columns, load_makers, reads_events, save_makers
 from ebbtide.models.registry import Setting, load_stack
 from ebbtide.models.sealed import MANIFEST, read_json, read_sealed, write_json, write_sealed
 from ebbtide.models.stack import StackModel
@@ -78,9 +76,7 @@ class Bundle:
 
     def all_columns(self, base: Matrix, sequences: Sequences | None) -> Matrix:
         """X as the stack reads it: the base columns (catalogue, expected orders), then those of the makers."""
-        if not self.makers:
-            return base
-        return np.column_stack([base, *(m.columns(base, sequences) for m in self.makers)])
+        return all_columns(self.makers, base, sequences)
 
     @property
     def reads_events(self) -> bool:

@@ -13,10 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from ebbtide.core.errors import MissingBundleError, MissingExtraError
 from ebbtide.core.language import Text
+from ebbtide.models.base import Matrix
 from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.setting import Setting
+from ebbtide.sequences.event_log import Sequences
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ MAKERS: dict[str, Maker] = {
 def reads_events(names: Sequence[str]) -> bool:
     """Whether any of these makers needs event sequences."""
     return any(MAKERS[name].reads_events for name in names)
+
+
+def all_columns(makers: Sequence[ColumnMaker], base: Matrix, sequences: Sequences | None) -> Matrix:
+    """X as a stack reads it: the base columns (catalogue, expected orders), then those of the makers in order."""
+    if not makers:
+        return base
+    return np.column_stack([base, *(maker.columns(base, sequences) for maker in makers)])
 
 
 def save_makers(folder: Path, makers: Sequence[ColumnMaker]) -> None:

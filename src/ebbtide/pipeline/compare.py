@@ -25,9 +25,10 @@ from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.ranking import auroc
 from ebbtide.evaluation.summary import Evaluation, evaluate
 from ebbtide.models.auto import HeldOut, choose, fit_chosen
-from ebbtide.models.base import Matrix, Vector, sigmoid
-from ebbtide.models.columns import rows_with_model_columns
-from ebbtide.models.registry import AUTO, MODELS, Setting, candidates
+from ebbtide.models.base import Rows, Vector, sigmoid
+from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
+from ebbtide.models.makers import all_columns, save_makers
+from ebbtide.models.registry import AUTO, MODELS, Setting, candidates, read_sequences
 from ebbtide.models.stack import StackModel
 from ebbtide.pipeline.comparison import ModelComparison, ModelFigures
 from ebbtide.pipeline.rehearsal import choose_in_turn, predict_past
@@ -53,9 +54,8 @@ def compare(
     cannot run, DataError if the history allows no rehearsal, SufficiencyError.
     """
     names = list(dict.fromkeys(models)) if models else [*MODELS, AUTO]
-    for name in names:
-        candidates(name)
-    bench = _Bench(config, prepare(config, root, until=until, progress=progress))
+    events = read_sequences({k: entry for name in names for k, entry in candidates(name).items()})
+    bench = _Bench(config, prepare(config, root, until=until, progress=progress, with_events=events))
     judged: list[_Judged] = []
     left_out: dict[str, Text] = {}
     for done, name in enumerate(names):
@@ -106,7 +106,7 @@ class _Bench:
         start = time.perf_counter()
         now = self.ready.until_us
         choice = choose(held, entries, known_us=now, at_us=now, horizon_us=self.ready.definition.horizon_us)
-        stack = fit_chosen(self.rows, choice, entries, self.settings[now], seed=train.seed)
+        stack, makers = fit_chosen(self.rows, choice, entries, self.settings[now], seed=train.seed)
         seconds = time.perf_counter() - start
         return _Judged(
             name=name,
@@ -118,8 +118,8 @@ class _Bench:
                 for r, q in zip(past, probabilities, strict=True)
             },
             training_seconds=seconds,
-            microseconds=microseconds_a_row(stack, self.rows.at(int(self.rows.moments()[-1])).X),
-            size_bytes=saved_bytes(stack),
+            microseconds=microseconds_a_row(stack, makers, self.rows.at(int(self.rows.moments()[-1]))),
+            size_bytes=saved_bytes(stack, makers),
         )
 
     def _held_of(self, names: list[str]) -> list[HeldOut]:
@@ -168,22 +168,27 @@ def _figures(j: _Judged, best: _Judged, config: Config) -> ModelFigures:
     )
 
 
-def microseconds_a_row(stack: StackModel, X: Matrix) -> float:
-    """The least time that scoring a row of X (N, F) took, in a few tries of all rows together."""
-    stack.margin(X)  # compiled and loaded now, not while the clock runs
+def microseconds_a_row(stack: StackModel, makers: Sequence[ColumnMaker], rows: Rows) -> float:
+    """The least time that scoring one of `rows` took, from its base columns and events, in a few tries of all together."""
+
+    def score() -> Vector:
+        return stack.margin(all_columns(makers, rows.X, rows.sequences))
+
+    score()  # compiled and loaded now, not while the clock runs
     least, spent = np.inf, 0.0
     while spent < _TIMED_SECONDS:
         start = time.perf_counter()
-        stack.margin(X)
+        score()
         taken = time.perf_counter() - start
         least, spent = min(least, taken), spent + taken
-    return float(1e6 * least / max(len(X), 1))
+    return float(1e6 * least / max(len(rows), 1))
 
 
-def saved_bytes(stack: StackModel) -> int:
+def saved_bytes(stack: StackModel, makers: Sequence[ColumnMaker]) -> int:
     """How much room the saved model takes."""
     with TemporaryDirectory(prefix="ebbtide-") as folder:
-        stack.save(Path(folder))
+        stack.save(Path(folder) / "models")
+        save_makers(Path(folder) / "makers", makers)
         return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 

@@ -73,7 +73,8 @@ class TokenRows:
         _fill(log.start, log.time, log.known, log.codes, log.item, *own, codes, numbers, item, length)
         length = np.maximum(length, 1)
         longest = int(length.max(initial=1))
-        return Batch(*(np.ascontiguousarray(part[:, :longest]) for part in (codes, numbers)), length, item[:, :longest])
+        codes, numbers = np.ascontiguousarray(codes[:, :longest]), np.ascontiguousarray(numbers[:, :longest])
+        return Batch(codes, numbers, length, item[:, :longest])
 
 
 def by_length(lengths: NDArray[np.int64], size: int, rng: np.random.Generator | None) -> Iterator[NDArray[np.int64]]:
