@@ -29,6 +29,7 @@ from ebbtide.features.declarations import (
     Gap,
     GapQuantile,
     LagBlock,
+    LastTone,
     LastValue,
     Lifetime,
     Mean,
@@ -43,6 +44,7 @@ from ebbtide.features.declarations import (
     Shift,
     Sum,
     Tenure,
+    Tone,
     Trend,
     VisitTrait,
 )
@@ -84,6 +86,12 @@ WORDED: list[tuple[Feature, float, str, str]] = [
     (OrderTrait("last_over_mean"), 1.6, "latest order: 1.6 times the average order value", "最近一单金额是平均单额的 1.6 倍"),
     (OrderTrait("first_coupon"), 1, "first order with a coupon", "首单用了券"),
     (OrderTrait("second_after_days"), NAN, "no second order so far", "迄今没有第二单"),
+    (LastTone(), -0.67, "tone of the latest review or message: clearly negative (-0.7)", "最近一条评价或留言的语气：明显负面（-0.7）"),
+    (LastTone("lowest", 3), -0.2, "lowest tone of the last 3 reviews and messages: rather negative (-0.2)", "最近 3 条评价与留言中最差的语气：偏负面（-0.2）"),
+    (Tone(90), 0.05, "average tone of reviews and messages in the last 90 days: neutral (+0.1)", "最近 90 天的评价与留言的平均语气：中性（+0.1）"),
+    (Tone(90), NAN, "no review or message with a text in the last 90 days", "最近 90 天没有带文字的评价或留言"),
+    (LastTone(), NAN, "no review or message with a text", "没有带文字的评价或留言"),
+    (Shift(Tone(), 90), -0.4, "average tone of reviews and messages in the last 90 days: 0.4 lower than is usual for this customer", "最近 90 天的评价与留言的平均语气：比该顾客平时低 0.4"),
     (Calendar("month_sin"), 0.3, "the time of the year", "一年中的时节"),
 ]  # fmt: skip
 
@@ -99,7 +107,7 @@ def test_worded(feature: Feature, value: float, en: str, zh: str) -> None:
 ONE_OF_EACH: list[Feature] = [
     ActiveBlocks("order", 30), ActiveDays("any", 7), Calendar("weekday"), Count("any.night"), Decayed("order", 30.0),
     DiscountShare("order"), Distinct("order", "item_id"), Entropy("order", "category"), FavouriteShare("order", "brand"),
-    Followed("cart_add", "order", 0.5), Gap("order", "silence_rank"), GapQuantile("any", 0.9), LagBlock("order", 2, 30),
+    Followed("cart_add", "order", 0.5), Gap("order", "silence_rank"), GapQuantile("any", 0.9), LagBlock("order", 2, 30), LastTone("mean", 3), Tone(30),
     LastValue("rating", "review"), Lifetime("repeat_days"), Mean("popularity_change", "order"), Novelty("order", "item_id"),
     OrderTrait("last_over_mean"), PerOrder("quantity", "order"), Rate("session_start"), Ratio(Count("refund"), Count("order")),
     Recency("any"), RefundShare(30), Share("search", "session_start"), Shift(Mean("rating", "review"), 30),

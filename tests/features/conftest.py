@@ -25,6 +25,7 @@ TYPES = (
     "checkout_start", "order", "order_cancel", "refund", "delivery", "coupon", "review", "support", "promo_view",
     "promo_click", "message",
 )  # fmt: skip
+TEXTS = ("love it", "not good, broken and late", "it is a mug", "质量很好", "太差了，不推荐", "great, great, great")
 MakeLog = Callable[..., pl.DataFrame]
 ComputeAll = Callable[..., NDArray[np.float32]]
 
@@ -73,6 +74,10 @@ def make_log() -> MakeLog:
             },
             strict=False,
         )
+        spoken = np.isin(np.array(TYPES)[kind], ["review", "support", "message", "order"])
+        said = maybe([TEXTS[i] for i in rng.integers(0, len(TEXTS), events)], 0.8, spoken)
+        asked = maybe([("red mug", "cancel my order")[i] for i in rng.integers(0, 2, events)], 0.5)
+        frame = frame.with_columns(text=said, query=asked)
         for name, dtype in EVENT_COLUMNS.items():
             if name not in frame.columns:
                 frame = frame.with_columns(pl.lit(None, dtype).alias(name))

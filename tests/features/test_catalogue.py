@@ -20,6 +20,7 @@ from ebbtide.features.declarations import (
     Feature,
     Gap,
     GapQuantile,
+    LastTone,
     Mean,
     Ratio,
     Share,
@@ -145,6 +146,8 @@ def test_two_features_of_one_name_are_refused() -> None:
         (lambda: Trend(Mean("value", "order"), 30), "Trend compares counts and sums; Mean is neither: use Shift"),
         (lambda: Ratio(Count("order"), Entropy("order", "category")), "counts and sums only"),
         (lambda: Share("order", "orders"), "selects no events"),
+        (lambda: LastTone("highest"), "`highest` is no statistic of the tone; choose one of mean, lowest"),
+        (lambda: LastTone("mean", 9), "LastTone reads 1 to 5 texts, not 9"),
         (
             lambda: Catalogue.from_json({"outcome": [], "features": [{"kind": "Magic"}]}),
             "`Magic` is no kind of feature",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.windows import DAY_US
+from ebbtide.events.sentiment.scorer import SHIPPED_SENTIMENT
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.declarations import (
     KINDS,
@@ -27,6 +28,7 @@ from ebbtide.features.declarations import (
     Gap,
     GapQuantile,
     LagBlock,
+    LastTone,
     LastValue,
     Lifetime,
     Mean,
@@ -41,6 +43,7 @@ from ebbtide.features.declarations import (
     Shift,
     Sum,
     Tenure,
+    Tone,
     Trend,
     VisitTrait,
 )
@@ -90,6 +93,7 @@ VISITS = f"""(select i, visit, count(*) as events, min(age) as age, (max(epoch_u
         (partition by i, session_id order by occurred_at, event_id) as pause from k where type in {ON_SITE}))
     group by i, visit)"""
 
+TONES = "list(sentiment order by occurred_at, event_id) filter (sentiment is not null)"
 CASES: list[tuple[Feature, str]] = [
     # aggregate over k, or a whole query
     (Count("order", 30), ORDERS_30),
@@ -132,6 +136,12 @@ CASES: list[tuple[Feature, str]] = [
     (Shift(Mean("unit_price", "product_view"), 30), f"avg(price) filter (type = 'product_view' and age < {30 * D}) / avg(price) filter (type = 'product_view')"),
     (Shift(Mean("rating", "review"), 60), f"avg(rating) filter (type = 'review' and age < {60 * D}) - avg(rating) filter (type = 'review')"),
     (LastValue("rating", "review"), "arg_max(rating, (occurred_at, event_id)) filter (type = 'review' and rating is not null)"),
+    (Tone(60), f"avg(sentiment) filter (age < {60 * D})"),
+    (Shift(Tone(), 60), f"avg(sentiment) filter (age < {60 * D}) - avg(sentiment)"),
+    (LastTone(), f"list_last({TONES})"),
+    (LastTone("mean", 3), f"list_avg({TONES}[-3:])"),
+    (LastTone("lowest", 3), f"list_min({TONES}[-3:])"),
+    (LastTone("lowest", 5), f"list_min({TONES}[-5:])"),
     (Decayed("search", 10), f"coalesce(sum(2 ** (-age / {10 * D}.0)) filter (type = 'search'), 0)"),
     (Decayed("order", 25, "value"), f"coalesce(sum(value * 2 ** (-age / {25 * D}.0)) filter (type = 'order'), 0)"),
     (Decayed("order", 25), f"select i, coalesce(sum(2 ** (-age / {25 * D}.0)), 0) from (select i, okey, max(age) as age from k where type = 'order' group by all) group by i"),
@@ -181,7 +191,7 @@ CASES: list[tuple[Feature, str]] = [
 def test_every_kind_has_a_case() -> None:
     """No kind of declaration goes without an oracle."""
     assert {type(feature).__name__ for feature, _ in CASES} == set(KINDS)
-    assert len(KINDS) == 29
+    assert len(KINDS) == 31
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +209,12 @@ def found(
     connection = duckdb.connect()
     rows = pl.DataFrame({"i": np.arange(len(at_user)), "user_id": shard.user_ids.gather(at_user), "as_of_us": at_us})
     connection.register("rows", rows.to_arrow())
+    tone = pl.Series(SHIPPED_SENTIMENT.of_events(events)).fill_nan(None)
     connection.register(
-        "events", events.with_columns(pl.col("occurred_at", "ingested_at").dt.replace_time_zone(None)).to_arrow()
+        "events",
+        events.with_columns(
+            tone.alias("sentiment"), pl.col("occurred_at", "ingested_at").dt.replace_time_zone(None)
+        ).to_arrow(),
     )
     connection.execute("""create table k as select r.i, r.as_of_us, make_timestamp(r.as_of_us) as as_of, e.*,
         r.as_of_us - epoch_us(occurred_at) as age, epoch_us(occurred_at) // 86400000000 as day, hour(occurred_at) as hour,

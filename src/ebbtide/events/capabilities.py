@@ -13,6 +13,8 @@ import polars as pl
 
 from ebbtide.events.schema import EVENT_COLUMNS
 
+FEEDBACK_TYPES = ("review", "support")
+"""Events whose `text` is the customer's own; other texts may be names of products or what the shop wrote."""
 _BY_TYPE: dict[str, tuple[str, ...]] = {
     "orders": ("order",),
     "sessions": ("session_start",),
@@ -47,8 +49,9 @@ _BY_COLUMN: dict[str, str] = {
     "texts": "text",
     "queries": "query",
 }
-CAPABILITIES: tuple[str, ...] = (*_BY_TYPE, *_BY_COLUMN, "clock", "delays")
-"""All names. `clock`: events carry a time of day, not only a date. `delays`: deliveries carry `days_late`."""
+CAPABILITIES: tuple[str, ...] = (*_BY_TYPE, *_BY_COLUMN, "clock", "delays", "feedback")
+"""All names. `clock`: events carry a time of day, not only a date. `delays`: deliveries carry `days_late`. `feedback`:
+reviews or support contacts carry their text."""
 
 
 def observed_facts(events: pl.DataFrame, known_until: datetime) -> Counter[str]:
@@ -60,6 +63,7 @@ def observed_facts(events: pl.DataFrame, known_until: datetime) -> Counter[str]:
     facts["clock"] = known.select((pl.col("occurred_at").dt.time() != pl.time(0, 0)).sum()).item()
     late = (pl.col("type") == "delivery") & pl.col("properties").str.contains("days_late", literal=True)
     facts["delays"] = known.select(late.sum()).item()
+    facts["feedback"] = known.select((pl.col("type").is_in(FEEDBACK_TYPES) & pl.col("text").is_not_null()).sum()).item()
     return facts
 
 
@@ -71,7 +75,7 @@ def capabilities_of(facts: Counter[str]) -> frozenset[str]:
     """
     found = {name for name, types in _BY_TYPE.items() if _any(facts, "type", types)}
     found |= {name for name, column in _BY_COLUMN.items() if facts[f"column:{column}"] > 0}
-    found |= {name for name in ("clock", "delays") if facts[name] > 0}
+    found |= {name for name in ("clock", "delays", "feedback") if facts[name] > 0}
     return frozenset(found)
 
 

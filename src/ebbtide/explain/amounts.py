@@ -20,6 +20,13 @@ _UP, _DOWN = Text("up {n}", "上升 {n}"), Text("down {n}", "下降 {n}")
 _TIMES = Text("{n} times as much", "增至 {n} 倍")
 _HIGHER, _LOWER = Text("{n} higher", "高 {n}"), Text("{n} lower", "低 {n}")
 _POINTS = Text("{n} percentage points", "{n} 个百分点")
+_TONES = (
+    (-0.5, Text("clearly negative", "明显负面")),
+    (-0.1, Text("rather negative", "偏负面")),
+    (0.1, Text("neutral", "中性")),
+    (0.5, Text("rather positive", "偏正面")),
+    (math.inf, Text("clearly positive", "明显正面")),
+)
 _FROM_NOTHING = Text("up from nothing", "从零增加")
 _TO_NOTHING = Text("down to nothing", "降到零")
 
@@ -28,13 +35,15 @@ def say(value: float, unit: str, language: Language, *, currency: str = "") -> s
     """A known number in words, rounded to what a reader can use. An unknown unit is a plain number.
 
     `change` is (new - old) / (new + old), from -1 to 1, and is said as the change from old to new; `log_change` and
-    `log_level` are logarithms of a quotient; `points` is a difference of shares, `difference` one of numbers; `times` is
+    `log_level` are logarithms of a quotient; `points` is a difference of shares, `difference` one of numbers; `tone` lies between -1 (blame) and 1 (praise); `times` is
     a quotient that stands before what it is measured by: "2.3 times the usual gap", "about the usual gap".
 
     >>> say(46.8, "days", "en"), say(0.254, "share", "zh"), say(1234.5, "money", "en", currency="GBP")
     ('47 days', '25%', '£1,234')
     >>> say(-0.5, "change", "en"), say(1.0, "change", "zh")
     ('down 67%', '从零增加')
+    >>> say(-0.62, "tone", "en")
+    'clearly negative (-0.6)'
     """
     match unit:
         case "days":
@@ -59,6 +68,8 @@ def say(value: float, unit: str, language: Language, *, currency: str = "") -> s
             return _relative(math.exp(min(value, 50.0)), _UP, _DOWN)[language]
         case "log_level":
             return _relative(math.exp(min(value, 50.0)), _HIGHER, _LOWER)[language]
+        case "tone":
+            return _tone(value)[language]
         case "points":
             return _signed(value, _POINTS.format(n=_number(100 * abs(value))))[language]
         case "difference":
@@ -121,6 +132,12 @@ def _relative(quotient: float, above: Text, below: Text) -> Text:
     if abs(quotient - 1) < 0.005:
         return _UNCHANGED
     return (above if quotient > 1 else below).format(n=_percent(abs(quotient - 1)))
+
+
+def _tone(value: float) -> Text:
+    """In words, with the number: -1 blame, 0 neither, 1 praise."""
+    words = next(words for most, words in _TONES if value <= most)
+    return Text(f"{words.en} ({value:+.1f})", f"{words.zh}（{value:+.1f}）")
 
 
 def _signed(value: float, size: Text) -> Text:

@@ -18,6 +18,7 @@ from ebbtide.features.declarations import (
     Gap,
     GapQuantile,
     LagBlock,
+    LastTone,
     LastValue,
     Lifetime,
     Mean,
@@ -28,6 +29,7 @@ from ebbtide.features.declarations import (
     Share,
     Shift,
     Tenure,
+    Tone,
     Trend,
 )
 from ebbtide.features.selectors import Selector, parse_selector
@@ -243,6 +245,20 @@ def _(column: Mean) -> Phrase:
 @phrase_of.register
 def _(column: LastValue) -> Phrase:
     return replace(_labelled(column.description, column.unit), unknown=_no_amount(column))
+
+
+_NO_TEXT = Text("no review or message with a text", "没有带文字的评价或留言")
+
+
+@phrase_of.register
+def _(column: LastTone) -> Phrase:
+    return replace(_labelled(column.description, column.unit), unknown=_NO_TEXT)
+
+
+@phrase_of.register
+def _(column: Tone) -> Phrase:
+    unknown = _NO_TEXT if column.days is None else _within(_NO_TEXT, column.days)
+    return replace(_labelled(column.description, column.unit), unknown=unknown)
 
 
 _ORDER_TRAITS = {

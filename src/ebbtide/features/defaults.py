@@ -21,6 +21,7 @@ from ebbtide.features.declarations import (
     Gap,
     GapQuantile,
     LagBlock,
+    LastTone,
     LastValue,
     Lifetime,
     Mean,
@@ -35,6 +36,7 @@ from ebbtide.features.declarations import (
     Shift,
     Sum,
     Tenure,
+    Tone,
     Trend,
     VisitTrait,
 )
@@ -96,7 +98,7 @@ def default_features(definition: ChurnDefinition, history_days: float) -> tuple[
     if definition.outcome != ("order",):
         found += _side_activity("order", span)
     found += [*_money(span), *_prices(span), *_browsing(span), *_intent(span), *_variety(span), *_channels(span)]
-    found += [*_delivery(span), *_service(span), *_campaigns(span)]
+    found += [*_delivery(span), *_service(span), *_tone(span), *_campaigns(span)]
     found += [Calendar(stat) for stat in ("month_sin", "month_cos", "weekday", "days_to_year_end")]
     return tuple(dict.fromkeys(found))
 
@@ -244,6 +246,11 @@ def _service(span: _Span) -> Iterator[Feature]:
     yield from (Mean("rating", "support", wide), LastValue("rating", "support"), Count("support.low", h))
     yield from (Mean("rating", "review", d) for d in (wide, None))
     yield from (LastValue("rating", "review"), Count("review.low", wide), Recency("review"))
+
+
+def _tone(span: _Span) -> Iterator[Feature]:
+    yield from (LastTone(), LastTone("mean", 3), LastTone("lowest", 3))
+    yield from (Tone(span.few[-1]), Tone(), Shift(Tone(), span.few[-1]))
 
 
 def _campaigns(span: _Span) -> Iterator[Feature]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.windows import DAY_US
 from ebbtide.events.schema import EVENT_TYPES
+from ebbtide.events.sentiment.scorer import SHIPPED_SENTIMENT, Sentiment
 from ebbtide.features.columns import Columns, Needs, frozen, frozen_array
 from ebbtide.features.primitives import COLUMNS, KEYS
 from ebbtide.features.selectors import TYPE_BITS, TYPE_CODES
@@ -49,6 +50,7 @@ class EncodedShard:
     known: NDArray[np.int64]
     delayed: NDArray[np.bool_]
     key: NDArray[np.uint16]
+    sentiment: Sentiment
     _encoded: dict[Needs, Columns] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -62,9 +64,9 @@ class EncodedShard:
         return self._encoded[needs]
 
 
-def encode(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
+def encode(shard: pl.DataFrame, definition: ChurnDefinition, sentiment: Sentiment = SHIPPED_SENTIMENT) -> EncodedShard:
     """Encode an event frame with the columns of `EVENT_COLUMNS`, in any row order; sorted by (user_id, occurred_at,
-    event_id) it goes fastest."""
+    event_id) it goes fastest. `sentiment` reads the texts, if a catalogue asks for it."""
     facts = _facts(shard)
     start, time = _user_starts(_array(facts["user_id"])), _microseconds(shard["occurred_at"])
     users = shard["user_id"].gather(start[:-1])
@@ -83,6 +85,7 @@ def encode(shard: pl.DataFrame, definition: ChurnDefinition) -> EncodedShard:
         known=known,
         delayed=_delayed(start, time, known),
         key=_keys(shard, _array(facts["type"]), time, _array(facts["coupon"])),
+        sentiment=sentiment,
     )
 
 
@@ -173,7 +176,7 @@ def _time_order(start: NDArray[np.int64], time: NDArray[np.int64]) -> tuple[bool
 
 def _values(shard: EncodedShard, wanted: list[str], run: _Runner) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     type_code = shard.key & TYPE_BITS
-    series = {c: _numbers(shard.events, type_code, c) for c in wanted}
+    series = {c: _sentiments(shard) if c == "sentiment" else _numbers(shard.events, type_code, c) for c in wanted}
     found = [c for c, s in series.items() if s is not None]
     values = np.empty((len(found), len(shard.events)), np.float64)
     row = np.full(len(COLUMNS), -1, np.int32)
@@ -200,6 +203,12 @@ def _numbers(
     out = np.full(len(events), np.nan)
     out[late] = text.cast(pl.Float64, strict=False).to_numpy()
     return out
+
+
+def _sentiments(shard: EncodedShard) -> NDArray[np.float64] | None:
+    """How each event's text sounds; None where no event has any."""
+    found = shard.sentiment.of_events(shard.events)
+    return None if np.isnan(found).all() else found
 
 
 def _keys(

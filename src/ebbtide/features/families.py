@@ -15,6 +15,7 @@ FAMILIES: dict[str, Text] = {
     "value": Text("money spent", "消费金额"),
     "delivery": Text("deliveries", "配送"),
     "service": Text("service and satisfaction", "服务与满意度"),
+    "sentiment": Text("tone of reviews and messages", "评价与留言的语气"),
     "variety": Text("variety of purchases", "购买的多样性"),
     "campaigns": Text("response to campaigns", "营销活动响应"),
     "channels": Text("channels and devices", "渠道与设备"),

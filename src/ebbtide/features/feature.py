@@ -15,7 +15,7 @@ from ebbtide.features.primitives import Expression
 from ebbtide.features.selectors import Selector, parse_selector
 from ebbtide.features.words import window_slug, window_words
 
-Unit = Literal["count", "days", "money", "share", "ratio", "change", "number", "minutes"]
+Unit = Literal["count", "days", "money", "share", "ratio", "change", "number", "minutes", "tone"]
 
 
 @dataclass(frozen=True)

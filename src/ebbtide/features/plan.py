@@ -75,11 +75,14 @@ class CellPlan(NamedTuple):
 
 
 class TotalPlan(NamedTuple):
-    """Sums over all history, and the latest values (how: the column)."""
+    """Sums over all history, and the latest values (how: the column); last, lowest (latest,): how many of them are
+    read, and whether their lowest is wanted."""
 
     feed: FeedPlan
     latest: Lists
     latest_count: int
+    last: Ints
+    lowest: Flags
 
 
 class RhythmPlan(NamedTuple):
@@ -217,7 +220,13 @@ class _Maker:
         """Sums over all history, latest values."""
         latest = self._slots.latest
         lists = self._lists([v.of for v in latest], [COLUMNS.index(v.column) for v in latest])
-        return TotalPlan(self._feed(self._slots.totals, [0] * len(self._slots.totals)), lists, len(latest))
+        return TotalPlan(
+            self._feed(self._slots.totals, [0] * len(self._slots.totals)),
+            lists,
+            len(latest),
+            _ints([v.last for v in latest]),
+            _flags([v.lowest for v in latest]),
+        )
 
     def rhythms(self) -> RhythmPlan:
         """First and last times, gaps."""

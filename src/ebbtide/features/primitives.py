@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-COLUMNS: tuple[str, ...] = ("value", "quantity", "unit_price", "discount", "rating", "days_late")
-"""Numeric columns of an event that features may use."""
+COLUMNS: tuple[str, ...] = ("value", "quantity", "unit_price", "discount", "rating", "days_late", "sentiment")
+"""Numeric columns of an event that features may use; `sentiment` is worked out of its text."""
 ITEM_COLUMNS: tuple[str, ...] = ("price_level", "popularity", "popularity_change")
 """Numbers of an event that an item table tells, as of the moment, see `kernels/items.py`."""
 PRICE_CHANGE = "price_change"
 """Log of the unit price over that of the user's previous event with the same item (`Trace`)."""
+MOST_LATEST = 5
 KEYS: tuple[str, ...] = (
     "order_id",
     "session_id",
@@ -129,10 +130,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Latest:
-    """The latest known value of a numeric column; NaN if there is none."""
+    """The mean of the latest `last` known values of a numeric column (fewer where there are fewer), or the `lowest` of
+    them; NaN if there is none. `last` is at most MOST_LATEST."""
 
     column: str
     of: str
+    last: int = 1
+    lowest: bool = False
 
 
 @dataclass(frozen=True)

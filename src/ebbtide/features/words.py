@@ -28,6 +28,9 @@ COLUMN_WORDS: dict[str, ColumnWords] = {
     "discount": _words("discount", "折扣额", "money", "price", "discounts"),
     "rating": _words("rating", "评分", "number", "service", "ratings"),
     "days_late": _words("days of delay", "延迟天数", "days", "delivery", "delays"),
+    "sentiment": _words(
+        "tone of the text (-1 blame to 1 praise)", "文字语气（-1 差评至 1 好评）", "number", "sentiment", "feedback"
+    ),
     "price_change": _words(
         "price change since the previous purchase of the same item (log)",
         "与上次购买同一商品相比的价格变化（对数）",

@@ -21,7 +21,6 @@ from ebbtide.features.plan import UNIQUE_DAY, CellPlan
 from ebbtide.features.primitives import COLUMNS, KEYS
 
 NEVER = np.iinfo(np.int64).max
-_COLUMNS = len(COLUMNS)
 _ITEM, _PRICE = KEYS.index("item_id"), COLUMNS.index("unit_price")
 
 
@@ -110,8 +109,8 @@ def fill_cells(
                 for p in range(weighted_start[c], weighted_start[c + 1]):
                     slot, column = weighted_slot[p], weighted_column[p]
                     value = np.nan
-                    if column >= _COLUMNS:
-                        value = told[column - _COLUMNS]
+                    if column >= len(value_row):
+                        value = told[column - len(value_row)]
                     elif value_row[column] >= 0:
                         value = values[value_row[column], e]
                     if not np.isnan(value):

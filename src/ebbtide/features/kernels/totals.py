@@ -12,13 +12,14 @@ from ebbtide.core.windows import DAY_US
 from ebbtide.features.columns import Batch, Columns
 from ebbtide.features.kernels.codes import code_of
 from ebbtide.features.plan import TotalPlan
+from ebbtide.features.primitives import MOST_LATEST
 
 NEVER = np.iinfo(np.int64).min
 
 
 class Totals(NamedTuple):
     """sums (totals,); last_day (totals,) the latest day; met (seen rows, codes) the walk in which a value was met;
-    latest (latest,) values."""
+    latest (latest, MOST_LATEST) values, the newest first, NaN after the last."""
 
     sums: NDArray[np.float64]
     last_day: NDArray[np.int64]
@@ -33,7 +34,7 @@ def make_totals(slots: int, seen_rows: int, latest: int, codes: int) -> Totals:
         np.empty(slots, np.float64),
         np.empty(slots, np.int64),
         np.full((seen_rows, codes), -1, np.int64),
-        np.empty(latest, np.float64),
+        np.empty((latest, MOST_LATEST), np.float64),
     )
 
 
@@ -85,8 +86,25 @@ def fill_totals(
             for p in range(latest_start[c], latest_start[c + 1]):
                 row = value_row[latest_column[p]]
                 if row >= 0 and not np.isnan(values[row, e]):
-                    latest[latest_slot[p]] = values[row, e]
+                    newest = latest[latest_slot[p]]
+                    for k in range(plan.last[latest_slot[p]] - 1, 0, -1):
+                        newest[k] = newest[k - 1]
+                    newest[0] = values[row, e]
         for s in range(len(sums)):
             out[s] = sums[s]
         for s in range(len(latest)):
-            out[len(sums) + s] = latest[s]
+            out[len(sums) + s] = _told(latest[s, : plan.last[s]], plan.lowest[s])
+
+
+@njit(cache=True, nogil=True)
+def _told(newest: NDArray[np.float64], lowest: bool) -> float:
+    """The mean or the lowest of the known ones, which come first."""
+    if len(newest) == 1:
+        return float(newest[0])
+    count, total, least = 0, 0.0, np.inf
+    for value in newest:
+        if not np.isnan(value):
+            count, total, least = count + 1, total + value, min(least, value)
+    if count == 0:
+        return np.nan
+    return least if lowest else total / count
