@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.events.schema import empty_events
@@ -68,6 +68,7 @@ def test_the_lists_are_clean() -> None:
     assert all(w == w.lower() for w in lexicon.weights)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=5))
 def test_any_text_gets_a_score_between_minus_one_and_one(texts: list[str]) -> None:
     """And the same one in any company."""

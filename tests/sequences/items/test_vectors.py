@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sequences.items.made import items_of
 
@@ -77,6 +77,7 @@ def test_any_shape_and_a_moment_for_each(fitted: ItemVectors) -> None:
     assert (found / fitted.scale).round(6).tolist() == [[[1, 0], [1, 1]], [[0, 1], [0, 0]]]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9), st.integers(-5, 5)), min_size=1, max_size=30),
     st.lists(st.tuples(st.sampled_from("abcdz"), st.integers(-1, 11)), min_size=1, max_size=20),
