@@ -1,15 +1,17 @@
 """A shop whose sessions carry signal that counts do not: how much of it does each learner find?
 
-    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--model lightgbm]
+    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--models lightgbm logistic]
 
 A click shop (`ebbtide.events.click_shop`) is simulated and ingested. Learners are fitted on what was known at a moment
 and judged on the orders of the 30 days after it, at that one moment, which none of them has seen:
 
     (a) `log`     the default windowed features
-    (b) `moods`   the same, and told each user's hidden mood at each cutoff and 1, 2, 4 and 8 weeks before it
-    (c) `events`  the same as (a), and the columns of `sequence_columns`
+    log     the default windowed features
+    mood    the same, and told each user's hidden mood at each cutoff
+    moods   the same, and told the moods 1, 2, 4 and 8 weeks before it too
 
-Differences to (a) are paired by user. (b) is what there is to gain: moods never tell the future, nor who has left.
+Differences to `log` are paired by user. What `mood` and `moods` have over it is there to be gained from sequences:
+moods never tell the future, nor who has left. `--models` takes any models of the registry; the first is told the moods.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +72,14 @@ def main() -> None:
     print(machine_line())
     with tempfile.TemporaryDirectory() as folder:
         trial = make_trial(click_shop(asked.users, asked.seed), Path(folder))
-        compare(trial, asked.model)
+        compare(trial, asked.models)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model", default="lightgbm", choices=sorted(MODELS))
+    parser.add_argument("--models", nargs="+", default=["lightgbm"], choices=sorted(MODELS))
     return parser.parse_args()
 
 
@@ -95,32 +98,37 @@ def make_trial(shop: SimulationConfig, root: Path) -> Trial:
     return Trial(shop, ready, asked)
 
 
-def compare(trial: Trial, model: str) -> None:
-    """Print the AUROC of each way and its paired difference to the log alone."""
-    ways: dict[str, Columns | None] = {"log": None, "moods": mood_columns}
-    # (c) joins here: ways["events"] = sequence_columns, a function from rows to the event model's columns of each row,
-    # its pretraining and fitting done on trial.ready.lake as known at trial.ready.until_us.
-    y, alone = trial.asked.rows.y, np.zeros(0)
-    for name, columns in ways.items():
+def compare(trial: Trial, models: list[str]) -> None:
+    """Print the AUROC of each way and its paired difference to the first model with the log alone."""
+    ways: list[tuple[str, str, Columns | None]] = [(model, "log", None) for model in models]
+    ways += [
+        (models[0], "mood", partial(mood_columns, LAGS_DAYS[:1])),
+        (models[0], "moods", partial(mood_columns, LAGS_DAYS)),
+    ]
+    # The event model joins here: (models[0], "events", event_columns), a function from a trial and rows to the event
+    # model's columns of each row, pretrained and fitted on trial.ready.lake as known at trial.ready.until_us.
+    y = trial.asked.rows.y
+    alone: Matrix | None = None
+    for model, name, columns in ways:
         started = time.perf_counter()
         margin = trial.learn_and_ask(model, columns)
-        alone = margin if columns is None else alone
+        alone = margin if alone is None else alone
         gain = paired_difference(y, margin, alone)
         level = paired_difference(y, margin, np.zeros(len(y)))  # a score without variety has AUROC 0.5
         print(f"{model} {name:8} AUROC {0.5 + level.value:.4f} [{0.5 + level.low:.4f}, {0.5 + level.high:.4f}]  beside the log alone "
               f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]; {since(started)}")  # fmt: skip
 
 
-def mood_columns(trial: Trial, rows: Rows) -> dict[str, Matrix]:
+def mood_columns(lags_days: tuple[int, ...], trial: Trial, rows: Rows) -> dict[str, Matrix]:
     """The hazard of each row's user from the mood then and before; NaN before the user joined."""
     moments = [from_us(int(m)) for m in rows.moments()]
-    wanted = sorted({m - timedelta(days=lag) for m in moments for lag in LAGS_DAYS})
+    wanted = sorted({m - timedelta(days=lag) for m in moments for lag in lags_days})
     inside = [m for m in wanted if m >= trial.shop.start_at]
     states = dict(zip(inside, Truth(trial.shop).at_many(inside), strict=True))
-    out = {f"mood_{lag}": np.full(len(rows), np.nan, np.float32) for lag in LAGS_DAYS}
+    out = {f"mood_{lag}": np.full(len(rows), np.nan, np.float32) for lag in lags_days}
     for moment in moments:
         at = rows.as_of_us == np.int64(moment.timestamp() * 1e6)
-        for lag in LAGS_DAYS:
+        for lag in lags_days:
             state = states.get(moment - timedelta(days=lag))
             if state is not None:
                 out[f"mood_{lag}"][at] = looked_up(state, rows.user[at])

@@ -35,7 +35,7 @@ def click_shop(users: int = 50_000, seed: int = 0) -> SimulationConfig:
 
 def different(shop: SimulationConfig, seed: int) -> SimulationConfig:
     """A shop like `shop` and yet another one: other customers, goods, item ids, prices, seasons, pace, visits, mix of
-    events, strengths of the causes; the moods are the same and show in a perturbed grammar.
+    events, strengths of the causes, up to a year earlier; the moods are the same and show in a perturbed grammar.
 
     >>> shops = [different(click_shop(10), seed) for seed in (1, 2)]
     >>> shops[0].character.prefix, shops[1].character.prefix
@@ -57,7 +57,7 @@ def different(shop: SimulationConfig, seed: int) -> SimulationConfig:
     return replace(
         shop,
         seed=int(rng.integers(2**31)),
-        start=shop.start + timedelta(days=int(rng.integers(365))),
+        start=shop.start - timedelta(days=int(rng.integers(365))),
         items_per_category=int(rng.integers(30, 200)),
         character=character,
         natural=near(shop.natural, 0.5),
