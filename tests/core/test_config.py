@@ -24,6 +24,8 @@ OTHER: dict[tuple[str, str], Any] = {
     ("bands", "medium"): 0.2,
     ("features", "drop"): ["calendar"],
     ("items", "encoder"): "sentence",
+    ("deep", "device"): "cpu",
+    ("deep", "learning_rate"): 0.01,
     ("tracking", "mlflow"): "file:mlruns",
 }
 

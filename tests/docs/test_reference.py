@@ -63,7 +63,8 @@ OTHER_VALUES = {
     ("shop", "timezone"): "Asia/Shanghai", ("shop", "arrival_lag"): "2h", ("shop", "language"): "zh",
     ("churn", "outcome"): "support", ("churn", "horizon"): "45d", ("churn", "eligible"): "any in 99d",
     ("churn", "gap"): "3d", ("bands", "high"): 0.9, ("bands", "medium"): 0.1,
-    ("items", "encoder"): "pictures", ("tracking", "mlflow"): "file:mlruns",
+    ("items", "encoder"): "pictures", ("tracking", "mlflow"): "file:mlruns", ("deep", "device"): "cpu",
+    ("deep", "learning_rate"): 0.01,
 }  # fmt: skip
 
 
