@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +19,9 @@ from ebbtide.core.config import Config, load_config
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
-from ebbtide.core.windows import as_utc, parse_moment
+from ebbtide.core.windows import as_utc, parse_duration, parse_moment
 from ebbtide.dashboard.page import Page, render_report
+from ebbtide.events.table_file import TableFile, read_table, table_of_frame
 from ebbtide.pipeline import bundles
 from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.check import CheckReport, check
@@ -33,6 +34,9 @@ from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
 from ebbtide.pipeline.study import Sampler
+from ebbtide.pipeline.table_data import TableQuestion
+from ebbtide.pipeline.table_score import TableScores, score_table
+from ebbtide.pipeline.table_train import TableTrained, train_table
 from ebbtide.pipeline.train import TrainReport, train
 from ebbtide.pipeline.tune import TuneReport, tune
 
@@ -166,6 +170,55 @@ class Workspace:
         """
         return compare(self.config, self.path, models=models, until=_moment(until), progress=self._progress)
 
+    def train_table(
+        self,
+        table: object,
+        *,
+        label: str,
+        id: str | None = None,
+        time: str | None = None,
+        model: str | None = None,
+        out: str | Path | None = None,
+        positive: str | None = None,
+        horizon: str = "0d",
+        drop: Sequence[str] = (),
+        encoding: str = "",
+    ) -> TableTrained:
+        """Train on a ready-made labelled table, a file or a table in memory, that has a row a customer and no events.
+
+        No `ebbtide.toml` is needed. Model, list and page go to the folder `out`, by default `NAME-model` in the
+        workspace. `label`, `id`, `time`: columns; `positive`: the label's value that means churned; `horizon`: how
+        long after its time a row's label is known; `drop`: columns not to learn from; `encoding` of a text file,
+        by default UTF-8 or a guess.
+        """
+        source = _table(table, encoding)
+        folder = Path(out) if out else self.path / f"{Path(source.name).name.split('.')[0]}-model"
+        horizon_days = parse_duration(horizon) / timedelta(days=1)
+        done = train_table(
+            source,
+            TableQuestion(label, id, time, positive, horizon_days, tuple(drop)),
+            folder,
+            self._config_or_defaults,
+            model=model,
+            language=self._language,
+            progress=self._progress,
+        )
+        render_report(done.report, self._language or self._config_or_defaults.shop.language).save(
+            folder / "report.html"
+        )
+        return done
+
+    def score_table(
+        self, table: object, *, model: str | Path, reasons: ReasonsFor = "at_risk", encoding: str = ""
+    ) -> TableScores:
+        """The ranked list of the rows of a table, by the model that `train_table` wrote to the folder `model`."""
+        language = self._language or self._config_or_defaults.shop.language
+        return score_table(_table(table, encoding), Path(model), reasons=reasons, language=language)
+
+    @property
+    def _config_or_defaults(self) -> Config:
+        return self.config if (self.path / "ebbtide.toml").is_file() else Config()
+
     @property
     def models(self) -> Models:
         """The trained bundles."""
@@ -232,6 +285,11 @@ def as_polars(table: object) -> pl.DataFrame:
             f"expected a pandas, Polars or Arrow table, got {kind}", f"应为 pandas、Polars 或 Arrow 表，实际为 {kind}"
         )
     return pl.DataFrame(table)
+
+
+def _table(given: object, encoding: str) -> TableFile:
+    """A file by its path, or a table in memory."""
+    return read_table(Path(given), encoding) if isinstance(given, str | Path) else table_of_frame(as_polars(given))
 
 
 def _moment(given: Moment | None) -> datetime | None:

@@ -43,6 +43,8 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
     ("compare", Text("train several models and judge them side by side", "训练多个模型并逐一对比")),
     ("models", Text("list, promote, roll back and compare trained bundles", "列出、启用、回退和比较已训练的模型包")),
+    ("train-table", Text("train on a ready-made labelled table without events", "在现成的带标签表（无事件）上训练")),
+    ("score-table", Text("score the rows of a table by such a model", "用此类模型为表中各行评分")),
     ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),
     ("demo", Text("the whole main job on a simulated shop", "在模拟店铺上运行整个主流程")),
 )
@@ -50,7 +52,7 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
 
 def make_root() -> Group:
     """The root group with all commands, none of them loaded yet."""
-    commands = {name: LazyCommand(name, f"ebbtide.cli.{name}", text) for name, text in COMMANDS}
+    commands = {name: LazyCommand(name, f"ebbtide.cli.{name.replace('-', '_')}", text) for name, text in COMMANDS}
     return Group(name="ebbtide", commands=dict(commands), help=f"{ABOUT.en}\x1f{ABOUT.zh}", rich_markup_mode=None)
 
 

@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from ebbtide.cli.command import Command, both, make_app
+from ebbtide.cli.reasons import wanted_reasons
 from ebbtide.cli.wiring import edge_of
-from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
-from ebbtide.pipeline.score import ReasonsFor, write_scores
+from ebbtide.pipeline.score import write_scores
 
 app = make_app()
 
 _WRITTEN = Text("written to {file}", "已写入 {file}")
-_REASONS: dict[str, ReasonsFor] = {"none": "none", "at-risk": "at_risk", "all": "all"}
 
 
 @app.command(cls=Command)
@@ -53,7 +52,7 @@ def score(
     ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
-        report = edge.workspace.score(as_of=as_of, reasons=_wanted(reasons), bundle=bundle)
+        report = edge.workspace.score(as_of=as_of, reasons=wanted_reasons(reasons), bundle=bundle)
         if out:
             write_scores(report.ranked.scan(), out)
         edge.show(
@@ -63,9 +62,3 @@ def score(
             out=out,
             top=report.ranked.head(top).to_dicts(),
         )
-
-
-def _wanted(reasons: str) -> ReasonsFor:
-    if reasons not in _REASONS:
-        raise InputError("--reasons: none, at-risk or all", "--reasons：none、at-risk 或 all")
-    return _REASONS[reasons]

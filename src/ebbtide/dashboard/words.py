@@ -60,6 +60,10 @@ WORDS: dict[str, Text] = {
         "Measured at {moment}, a moment that the model had not seen. Ranges are 95 % intervals by customer.",
         "在模型未见过的时点 {moment} 上测得。区间为按顾客计算的 95% 区间。",
     ),
+    "evaluation_note_table": Text(
+        "Measured on rows of the table that the model had not seen. Ranges are 95 % intervals by customer.",
+        "在表中模型未见过的行上测得。区间为按顾客计算的 95% 区间。",
+    ),
     "measure": Text("Measure", "指标"),
     "figure": Text("Figure", "数值"),
     "interval": Text("95 % interval", "95% 区间"),
@@ -123,6 +127,7 @@ WORDS: dict[str, Text] = {
     "known_users": Text("users", "用户"),
     "first_event": Text("first event", "最早事件"),
     "last_event": Text("last event", "最近事件"),
+    "nothing_odd": Text("nothing odd was found in the table", "表中未发现异常"),
     "source": Text("Source", "来源"),
     "read": Text("Read", "读取"),
     "accepted": Text("Accepted", "接受"),

@@ -48,7 +48,8 @@ def estimated_lines(file: Path) -> int:
 def guess_encoding(file: Path) -> str:
     """An encoding for a text file that is neither UTF-8 nor marked as UTF-16; "" if it needs none.
 
-    Mostly Chinese characters where it is read as GB 18030: that; else Western Windows.
+    Mostly everyday Chinese characters (those of GB 2312, whose two bytes are both high) where it is read as GB 18030:
+    that; else Western Windows, where a high byte mostly stands alone.
     """
     if file.suffix.lower() in (".parquet", ".pq"):
         return ""
@@ -57,7 +58,7 @@ def guess_encoding(file: Path) -> str:
         return ""
     text = codecs.getincrementaldecoder("gb18030")("replace").decode(head)
     strange = [c for c in text if not c.isascii()]
-    chinese = sum("\u4e00" <= c <= "\u9fff" for c in strange)
+    chinese = sum("\u4e00" <= c <= "\u9fff" and bool(c.encode("gb2312", "ignore")) for c in strange)
     return "gb18030" if chinese > len(strange) * 0.8 else "cp1252"
 
 

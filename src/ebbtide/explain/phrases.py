@@ -33,6 +33,14 @@ from ebbtide.features.declarations import (
     Trend,
 )
 from ebbtide.features.selectors import Selector, parse_selector
+from ebbtide.features.table_columns import (
+    DateColumn,
+    FlagColumn,
+    LevelColumn,
+    MissingColumn,
+    NumberColumn,
+    SharedColumn,
+)
 from ebbtide.features.words import window_words
 from ebbtide.models.columns import ModelColumn
 
@@ -289,6 +297,48 @@ def _(column: ModelColumn) -> Phrase:
     return _labelled(Text(about.en.split(" (")[0], about.zh.split("（")[0]), column.unit)
 
 
+@phrase_of.register(NumberColumn)
+@phrase_of.register(SharedColumn)
+def _(column: NumberColumn | SharedColumn) -> Phrase:
+    return _labelled(column.description, column.unit, is_plain=isinstance(column, NumberColumn))
+
+
+@phrase_of.register
+def _(column: FlagColumn) -> Phrase:
+    label, name = _labelled(column.description, column.unit), column.column
+    return replace(
+        label, none=_as_is(f"{name}: no", f"{name}：否"), one=_as_is(f"{name}: yes", f"{name}：是"), has_usual=False
+    )
+
+
+@phrase_of.register
+def _(column: DateColumn) -> Phrase:
+    name, until = column.column, column.until
+    stated = _as_is(f"{name}: \x00 before {until}", f"{name}：早于 {until} \x00")
+    return replace(
+        _labelled(Text(name, name), column.unit),
+        stated=Text(stated.en.replace("\x00", "{value}"), stated.zh.replace("\x00", "{value}")),
+    )
+
+
+@phrase_of.register
+def _(column: LevelColumn) -> Phrase:
+    name, level = column.column, column.level
+    return replace(
+        _labelled(column.description, column.unit),
+        none=_as_is(f"{name} is not {level}", f"{name} 不是 {level}"),
+        one=_as_is(f"{name} is {level}", f"{name} 是 {level}"),
+        has_usual=False,
+    )
+
+
+@phrase_of.register
+def _(column: MissingColumn) -> Phrase:
+    name = column.column
+    none, one = _as_is(f"{name} is known", f"{name} 已知"), _as_is(f"{name} is missing", f"{name} 缺失")
+    return replace(_labelled(column.description, column.unit), none=none, one=one, has_usual=False)
+
+
 _CALENDAR = {
     "weekday": Text("the day of the week", "今天是星期几"),
     "days_to_year_end": Text("{value} until the end of the year", "距年底还有 {value}"),
@@ -301,12 +351,17 @@ def _(column: Calendar) -> Phrase:
     return Phrase(_CALENDAR.get(column.stat, season), season, column.unit, has_usual=False, is_personal=False)
 
 
+def _as_is(en: str, zh: str) -> Text:
+    """A template without fields: names from a file may hold braces."""
+    return Text(*(t.replace("{", "{{").replace("}", "}}") for t in (en, zh)))
+
+
 def _labelled(about: Text, unit: str, *, is_plain: bool = True) -> Phrase:
     """Said as "description: value"."""
     about = Text(about.en.replace(" in days", ""), about.zh)
     unknown = Text(f"no record of {about.en}", f"没有“{about.zh}”的记录")
-    en, zh = (t.replace("{", "{{").replace("}", "}}") for t in (about.en, about.zh))
-    return Phrase(Text(f"{en}: {{value}}", f"{zh}：{{value}}"), unknown, unit, is_plain=is_plain)
+    told = _as_is(about.en, about.zh)
+    return Phrase(Text(f"{told.en}: {{value}}", f"{told.zh}：{{value}}"), unknown, unit, is_plain=is_plain)
 
 
 def _no_amount(column: Mean | PerOrder | LastValue) -> Text:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbdModel
 from ebbtide.models.decision_tree import DecisionTreeModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
+from ebbtide.models.lightgbm_large import LargeLightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
 from ebbtide.models.makers import MAKERS, reads_events
 from ebbtide.models.random_forest import RandomForestModel
@@ -39,11 +40,13 @@ class Entry:
     `needs_events`: it stands on a user's events or their timing, so a ready-made table has nothing for it.
     `makers`: column makers whose columns the model reads; `alone`: it reads nothing else, not even the base columns.
     `staged`: one fit gives margins after several numbers of boosting rounds, among which is chosen.
+    `table_prior`: as `prior`, for `auto` on a ready-made table; None: the same.
     """
 
     make: Callable[[Setting], Model]
     load: Callable[[Path], Model]
     prior: float | None = None
+    table_prior: float | None = None
     needs_events: bool = False
     space: Space = field(default_factory=dict)
     makers: tuple[str, ...] = ()
@@ -74,9 +77,11 @@ MODELS: dict[str, Entry] = {
         lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
         LightGbmModel.load,
         prior=0.7,
+        table_prior=0.35,
         staged=True,
         space=LightGbmModel.space,
     ),
+    "lightgbm_large": Entry(lambda _: LargeLightGbmModel(), LargeLightGbmModel.load, table_prior=0.35, staged=True),
     "rnn": _reads("rnn"),
     "lstm": _reads("lstm"),
 }
@@ -102,14 +107,17 @@ def candidates(name: str) -> dict[str, Entry]:
 def table_candidates(name: str) -> dict[str, Entry]:
     """The models that take part on a ready-made table, which has no events. Raises InputError."""
     if name != AUTO and name in MODELS and MODELS[name].needs_events:
-        fit = [n for n, e in MODELS.items() if not e.needs_events]
+        listed = [n for n, e in MODELS.items() if not e.needs_events]
         raise InputError(
             "`{name}` learns from a customer's events, and a ready-made table has none; models for tables are {known}",
             "`{name}` 从顾客的事件中学习，而现成表没有事件；适用于表的模型：{known}",
             name=name,
-            known=", ".join([AUTO, *fit]),
+            known=", ".join([AUTO, *listed]),
         )
-    return {n: e for n, e in candidates(name).items() if not e.needs_events}
+    fit = {n: e for n, e in MODELS.items() if not e.needs_events}
+    priors = {n: e.prior if e.table_prior is None else e.table_prior for n, e in fit.items()}
+    chosen = candidates(name) if name != AUTO else [n for n, prior in priors.items() if prior is not None]
+    return {n: replace(MODELS[n], prior=priors[n]) for n in chosen}
 
 
 def read_sequences(entries: Mapping[str, Entry], setting_makers: Sequence[str] = ()) -> bool:

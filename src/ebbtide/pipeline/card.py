@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ebbtide.churn.sufficiency import Sufficiency
 from ebbtide.core.language import LANGUAGES, Language, Text
+from ebbtide.evaluation.summary import Evaluation
 from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.verdict import PastMoment, Verdict
 
@@ -45,25 +48,35 @@ def model_card(bundle: Bundle, verdict: Verdict, gate: Sufficiency) -> str:
 
 def _card(bundle: Bundle, verdict: Verdict, gate: Sufficiency, language: Language) -> str:
     parts = [f"# {bundle.config.shop.name}: {bundle.id}"]
-    parts += _section("asked", [bundle.definition.describe()], language)
-    parts += _section("data", [*_data(bundle), gate.text], language)
-    parts += _section("model", _model(bundle), language)
-    parts += _section("figures", verdict.lines(), language)
+    parts += _part("asked", [bundle.definition.describe()], language)
+    parts += _part("data", [*_data(bundle), gate.text], language)
+    parts += _part("model", _model(bundle), language)
+    parts += _part("figures", verdict.lines(), language)
     if verdict.backtest:
         parts += [f"## {_HEADINGS['past'][language]}", _table(_PAST[language], [_past(m) for m in verdict.backtest])]
-    if verdict.test and verdict.test.slices:
-        rows = [
-            f"{s.group}: {s.label} | {s.rows:,} | {s.churn_rate.value or 0:.1%} | {_number(s.auroc.value)} | "
-            f"{_ends(s.auroc.low, s.auroc.high)}"
-            for s in verdict.test.slices
-        ]
-        parts += [f"## {_HEADINGS['slices'][language]}", _table(_SLICES[language], rows)]
-    parts += _section("limits", list(_LIMITS), language)
+    if verdict.test:
+        parts += slices_table(verdict.test, language)
+    parts += _part("limits", list(_LIMITS), language)
     return "\n\n".join(parts)
 
 
-def _section(key: str, texts: list[Text], language: Language) -> list[str]:
-    return [f"## {_HEADINGS[key][language]}", "\n".join(f"- {t[language]}" for t in texts if t.en)]
+def _part(key: str, texts: list[Text], language: Language) -> list[str]:
+    return card_section(_HEADINGS[key], texts, language)
+
+
+def card_section(heading: Text, texts: Sequence[Text], language: Language) -> list[str]:
+    """A heading and its bullet points."""
+    return [f"## {heading[language]}", "\n".join(f"- {t[language]}" for t in texts if t.en)]
+
+
+def slices_table(test: Evaluation, language: Language) -> list[str]:
+    """The figures by group, or nothing."""
+    rows = [
+        f"{s.group}: {s.label} | {s.rows:,} | {s.churn_rate.value or 0:.1%} | {_number(s.auroc.value)} | "
+        f"{_ends(s.auroc.low, s.auroc.high)}"
+        for s in test.slices
+    ]
+    return [f"## {_HEADINGS['slices'][language]}", _table(_SLICES[language], rows)] if rows else []
 
 
 def _data(bundle: Bundle) -> list[Text]:

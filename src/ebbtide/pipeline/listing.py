@@ -25,10 +25,17 @@ _COLUMNS = (
     Text("reasons", "原因"),
 )
 
+_OPTIONAL = _COLUMNS[4:6]
+
 
 def list_section(frame: pl.DataFrame, currency: str, rows: int) -> Section:
-    """The first rows of a score table, each with its two strongest reasons."""
-    return Section(columns=_COLUMNS, rows=tuple(_row(row, currency) for row in frame.head(rows).iter_rows(named=True)))
+    """The first rows of a score table, each with its two strongest reasons; without orders and value where nobody has
+    any."""
+    listed = [_row(row, currency) for row in frame.head(rows).iter_rows(named=True)]
+    shown = [
+        i for i, title in enumerate(_COLUMNS) if title not in _OPTIONAL or any(row[i] is not None for row in listed)
+    ]
+    return Section(columns=tuple(_COLUMNS[i] for i in shown), rows=tuple(tuple(r[i] for i in shown) for r in listed))
 
 
 def reason_lines(reasons: Sequence[Mapping[str, Any]]) -> tuple[ReasonLine, ...]:

@@ -22,10 +22,8 @@ def describe_run(
     lake: Lake, seen: Survey, rows: Rows, moments: Sequence[int], *, model: str, sampled: float, seed: int
 ) -> dict[str, Any]:
     """The manifest's facts about a run. The id sorts by time of making; `data` says what was known at `until`."""
-    now = datetime.now(UTC)
     return {
-        "id": f"{now:%Y%m%dT%H%M%S}-{now.microsecond:06d}-{model}",
-        "created_at": now.isoformat(timespec="seconds"),
+        **name_run(model),
         "model": model,
         "seed": seed,
         "until": from_us(seen.until_us).isoformat(),
@@ -35,6 +33,15 @@ def describe_run(
         "sampled": sampled,
         "data": data_facts(lake, seen),
         "versions": library_versions(),
+    }
+
+
+def name_run(model: str) -> dict[str, str]:
+    """An id that sorts by time of making, and that time."""
+    now = datetime.now(UTC)
+    return {
+        "id": f"{now:%Y%m%dT%H%M%S}-{now.microsecond:06d}-{model}",
+        "created_at": now.isoformat(timespec="seconds"),
     }
 
 

@@ -6,6 +6,7 @@ tell: data health, retention, survival. Nothing later than `as_of` is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ebbtide.churn.retention import RetentionTable, Unit, count_retention, retention_table
 from ebbtide.churn.spells import Spells, count_lifetimes, no_spells
 from ebbtide.churn.survival import survival_curve
-from ebbtide.core.config import Config
+from ebbtide.core.config import BandsConfig, Config
 from ebbtide.core.ids import sampled_users
 from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress, silent
@@ -78,7 +79,7 @@ def collect_report(
     seen = _look_back(lake, loaded, listed, config, progress)
     test = loaded.metrics["test"]
     tested_at = loaded.metrics["tested_at"]
-    bands = _bands(listed.frame, loaded)
+    bands = band_totals(listed.frame, loaded.config.bands)
     return ReportData(
         shop=config.shop.name,
         currency=config.shop.currency,
@@ -90,8 +91,8 @@ def collect_report(
         quality_index=test["quality"]["index"] if test else None,
         advice=Text(**test["quality"]["advice"]) if test else _UNJUDGED,
         bands=bands,
-        distribution=_distribution(listed.frame),
-        top=tuple(_at_risk(row) for row in listed.frame.head(top).iter_rows(named=True)),
+        distribution=spread_of(listed.frame),
+        top=tuple(at_risk_user(row) for row in listed.frame.head(top).iter_rows(named=True)),
         health=_health(seen.facts, ingested(root)),
         drivers=_drivers(seen, loaded),
         gain=quality.gain_of(test),
@@ -158,16 +159,21 @@ def _family_terms(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> NDAr
 
 def _drivers(seen: _Seen, bundle: Bundle) -> tuple[Driver, ...]:
     terms = np.concatenate(seen.terms) if seen.terms else np.zeros((0, 0))
+    return drivers_of(terms, [FAMILIES[n] for n in family_names(bundle.columns)])
+
+
+def drivers_of(terms: NDArray[np.float64], families: Sequence[Text]) -> tuple[Driver, ...]:
+    """The families by their mean size over the explained users; `terms` (M, K) are their contributions."""
     if not len(terms):
         return ()
-    names = family_names(bundle.columns)
     size, raising = np.abs(terms).mean(0).tolist(), (terms > 0).mean(0).tolist()
-    found = [Driver(FAMILIES[n], s, r) for n, s, r in zip(names, size, raising, strict=True) if s > 0]
+    found = [Driver(f, s, r) for f, s, r in zip(families, size, raising, strict=True) if s > 0]
     return tuple(sorted(found, key=lambda d: -d.mean_size))
 
 
-def _bands(frame: pl.DataFrame, bundle: Bundle) -> tuple[BandTotal, ...]:
-    limits = {"high": bundle.config.bands.high, "medium": bundle.config.bands.medium, "low": 0.0}
+def band_totals(frame: pl.DataFrame, bands: BandsConfig) -> tuple[BandTotal, ...]:
+    """Who and what is in each band of a scored list, high first."""
+    limits = {"high": bands.high, "medium": bands.medium, "low": 0.0}
     has_money = frame["value_at_risk"].is_not_null().any()
     parts = {name: frame.filter(pl.col("band") == name) for name in limits}
     return tuple(
@@ -182,12 +188,14 @@ def _bands(frame: pl.DataFrame, bundle: Bundle) -> tuple[BandTotal, ...]:
     )
 
 
-def _distribution(frame: pl.DataFrame) -> Histogram:
+def spread_of(frame: pl.DataFrame) -> Histogram:
+    """How the probabilities of a scored list are spread."""
     counts, _ = np.histogram(frame["churn_probability"].to_numpy(), EDGES)
     return Histogram(tuple(EDGES.round(2).tolist()), tuple(counts.tolist()))
 
 
-def _at_risk(row: dict[str, Any]) -> AtRiskUser:
+def at_risk_user(row: dict[str, Any]) -> AtRiskUser:
+    """One row of a scored list as the page shows it."""
     return AtRiskUser(
         user_id=row["user_id"],
         churn_probability=row["churn_probability"],

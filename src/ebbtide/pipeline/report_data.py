@@ -159,7 +159,11 @@ class DataHealth:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything on the page, in the order of the page."""
+    """Everything on the page, in the order of the page.
+
+    `is_table`: it tells of a ready-made table, which has no events, orders or money; the parts that live on those are
+    not on the page, and `notes` say what was found in the table.
+    """
 
     shop: str
     currency: str
@@ -186,3 +190,5 @@ class ReportData:
     silence_days: float = 0.0
     slices: tuple[SliceRow, ...] = ()
     card: tuple[tuple[Text, Text], ...] = ()
+    is_table: bool = False
+    notes: tuple[Text, ...] = ()

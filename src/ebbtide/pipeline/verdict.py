@@ -81,9 +81,9 @@ class Verdict:
         return [
             Text(
                 f"out of time at {day} ({self.test.users:,} users, {base.value:.1%} churned): "
-                f"AUROC {_said(auroc)}, calibration error {_said(ece)}",
+                f"AUROC {said_estimate(auroc)}, calibration error {said_estimate(ece)}",
                 f"时间外检验 {day}（{self.test.users:,} 位用户，流失率 {base.value:.1%}）："
-                f"AUROC {_said(auroc)}，校准误差 {_said(ece)}",
+                f"AUROC {said_estimate(auroc)}，校准误差 {said_estimate(ece)}",
             ),
             Text("quality ", "质量 ") + self.test.quality.advice,
         ]
@@ -174,7 +174,8 @@ def _values(cohort: Rows) -> Vector | None:
     return cohort.column(_SPENT).astype(np.float64) if _SPENT in cohort.names else None
 
 
-def _said(estimate: Any) -> str:
+def said_estimate(estimate: Any) -> str:
+    """An estimate and its interval, three places."""
     if estimate.value is None:
         return "-"
     ends = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
