@@ -29,6 +29,21 @@ def test_terms_equal_design_times_coefficients(knots):
     np.testing.assert_allclose(terms.contributions(X).sum(axis=1), terms.margin(X), atol=1e-10)
 
 
+@pytest.mark.parametrize("knots", [0, 2])
+def test_every_regressor_knows_its_column(knots):
+    """A change in one column moves its own regressors and no other."""
+    X = columns()
+    basis = Basis.fit(X, knots)
+    owners = basis.owners()
+    assert owners.shape == (basis.regressors,)
+    for j in range(X.shape[1]):
+        changed = X.copy()
+        changed[:, j] = np.where(np.isnan(X[:, j]), 1.0, np.nan)
+        moved = (basis.design(changed) != basis.design(X)).any(axis=0)
+        assert moved.any() == (j < 3)
+        assert set(np.flatnonzero(moved)) == set(np.flatnonzero(owners == j))
+
+
 def test_regressors_are_standardised_and_constant_ones_are_left_out():
     """Three columns vary, one of them is sometimes missing; two are constant: 3 lines, 1 gap, 3 x 2 hinges."""
     X = columns()

@@ -109,6 +109,12 @@ class Basis:
             **{k: v.reshape(width, -1) if k in ("knots", "hinge_mean", "hinge_scale") else v for k, v in flat.items()}
         )
 
+    def owners(self) -> NDArray[np.int64]:
+        """The column that each regressor of the design belongs to, (P,)."""
+        scales = (self.scale, self.missing_scale, self.hinge_scale)
+        columns = [np.broadcast_to(np.arange(len(s)).reshape(-1, *[1] * (s.ndim - 1)), s.shape)[s > 0] for s in scales]
+        return np.concatenate(columns).astype(np.int64)
+
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Where each regressor stands in the design: line (F,), missing (F,), hinges (F, K); -1 = left out."""
         scales = (self.scale, self.missing_scale, self.hinge_scale)

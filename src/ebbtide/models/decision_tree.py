@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from ebbtide.models.base import Rows
+from ebbtide.models.space import Real, Space, Whole
 from ebbtide.models.trainable import check_trainable
 from ebbtide.models.tree_model import EVERYWHERE, TreeModel, grow, with_odds_in_leaves
 
@@ -37,6 +38,11 @@ class DecisionTreeModel(TreeModel):
     """One tree behind the model protocol."""
 
     name: ClassVar[str] = "tree"
+    space: ClassVar[Space] = {
+        "leaves": Whole(4, 63, usual=15, log=True),
+        "depth": Whole(2, 10, usual=5),
+        "leaf_share": Real(0.002, 0.05, usual=0.01, log=True),
+    }
 
     def __init__(self, config: DecisionTreeConfig | None = None) -> None:
         super().__init__()

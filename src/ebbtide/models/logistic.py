@@ -23,6 +23,7 @@ from ebbtide.models.basis import Basis, Terms
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.continues import cannot_continue
 from ebbtide.models.space import OneOf, Space, Whole
+from ebbtide.models.thinning import thinned
 from ebbtide.models.trainable import check_trainable
 
 _CHUNK = 32_768
@@ -78,7 +79,7 @@ class LogisticModel:
         Raises DataError if the rows cannot be learnt from.
         """
         check_trainable(rows)
-        rows = _thinned(rows, self.config.most_rows)
+        rows = thinned(rows, self.config.most_rows)
         self.strength = self.given_strength or choose_strength(rows, self.config)
         return self._descend(rows, Basis.fit(rows.X, self.config.knots), self.strength, None)
 
@@ -92,7 +93,7 @@ class LogisticModel:
         if self._basis is None or self._point is None or self.strength is None:
             raise cannot_continue()
         more = type(self)(self.config, self.given_strength)
-        return more._descend(_thinned(rows, self.config.most_rows), self._basis, self.strength, self._point)
+        return more._descend(thinned(rows, self.config.most_rows), self._basis, self.strength, self._point)
 
     def _descend(self, rows: Rows, basis: Basis, strength: float, start: Vector | None) -> Self:
         path = _Path(basis.design(rows.X), rows.y, self.config.curvature_rows, start)
@@ -182,20 +183,11 @@ def _folds(rows: Rows, config: LogisticConfig) -> list[tuple[Rows, Rows]]:
         part = rows.user % np.uint64(max(2, config.folds))
         pairs = [(rows.take(part != p), rows.take(part == p)) for p in np.unique(part)]
     thin = config.tuning_rows
-    return [(_thinned(o, thin), _thinned(h, thin)) for o, h in pairs if _both(o) and _both(h)]
+    return [(thinned(o, thin), thinned(h, thin)) for o, h in pairs if _both(o) and _both(h)]
 
 
 def _both(rows: Rows) -> bool:
     return 0 < int(rows.y.sum()) < len(rows)
-
-
-def _thinned(rows: Rows, most: int) -> Rows:
-    """At most `most` rows, chosen by user, so that the choice depends on no order."""
-    if len(rows) <= most:
-        return rows
-    ceiling = np.quantile(rows.user.astype(np.float64), most / len(rows))
-    kept = rows.take(rows.user.astype(np.float64) <= ceiling)
-    return kept if _both(kept) else rows
 
 
 class _Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from ebbtide.models.base import Rows
+from ebbtide.models.space import Real, Space, Whole
 from ebbtide.models.trainable import check_trainable
 from ebbtide.models.tree_model import EVERYWHERE, TreeModel, grow, with_odds_in_leaves
 
@@ -47,6 +48,12 @@ class RandomForestModel(TreeModel):
     """A random forest behind the model protocol."""
 
     name: ClassVar[str] = "forest"
+    space: ClassVar[Space] = {
+        "leaves": Whole(8, 127, usual=31, log=True),
+        "leaf_rows": Whole(10, 160, usual=40, log=True),
+        "column_share": Real(0.05, 0.6, usual=0.2),
+        "row_share": Real(0.3, 0.9, usual=0.632),
+    }
 
     def __init__(self, config: RandomForestConfig | None = None) -> None:
         super().__init__()

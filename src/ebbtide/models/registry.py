@@ -15,17 +15,18 @@ from typing import Any
 from ebbtide.core.errors import InputError, MissingBundleError
 from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbdModel
-from ebbtide.models.decision_tree import DecisionTreeModel
+from ebbtide.models.decision_tree import DecisionTreeConfig, DecisionTreeModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
 from ebbtide.models.lightgbm_large import LargeLightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
 from ebbtide.models.makers import MAKERS, reads_events
-from ebbtide.models.random_forest import RandomForestModel
+from ebbtide.models.random_forest import RandomForestConfig, RandomForestModel
 from ebbtide.models.read import ReadModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
 from ebbtide.models.setting import Setting
 from ebbtide.models.space import Space
 from ebbtide.models.stack import StackModel
+from ebbtide.models.svm import SvmConfig, SvmModel
 
 __all__ = ["AUTO", "MODELS", "Entry", "Setting", "candidates", "load_stack", "read_sequences"]
 
@@ -71,8 +72,17 @@ MODELS: dict[str, Entry] = {
         prior=0.3,
         space=LogisticModel.space,
     ),
-    "tree": Entry(lambda _: DecisionTreeModel(), DecisionTreeModel.load),
-    "forest": Entry(lambda _: RandomForestModel(), RandomForestModel.load),
+    "svm": Entry(lambda s: SvmModel(SvmConfig(**s.values_of("svm"))), SvmModel.load, space=SvmModel.space),
+    "tree": Entry(
+        lambda s: DecisionTreeModel(DecisionTreeConfig(**s.values_of("tree"))),
+        DecisionTreeModel.load,
+        space=DecisionTreeModel.space,
+    ),
+    "forest": Entry(
+        lambda s: RandomForestModel(RandomForestConfig(**s.values_of("forest"))),
+        RandomForestModel.load,
+        space=RandomForestModel.space,
+    ),
     "lightgbm": Entry(
         lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
         LightGbmModel.load,
