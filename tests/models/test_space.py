@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from ebbtide.models.decision_tree import DecisionTreeConfig, DecisionTreeModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
+from ebbtide.models.random_forest import RandomForestConfig, RandomForestModel
 from ebbtide.models.space import OneOf, Real, Whole, usual_values
+from ebbtide.models.svm import SvmConfig, SvmModel
 
-CONFIGS = {LightGbmModel: BoostingConfig, LogisticModel: LogisticConfig}
+CONFIGS = {
+    DecisionTreeModel: DecisionTreeConfig,
+    LightGbmModel: BoostingConfig,
+    LogisticModel: LogisticConfig,
+    RandomForestModel: RandomForestConfig,
+    SvmModel: SvmConfig,
+}
 
 
 @pytest.mark.parametrize("model", CONFIGS)

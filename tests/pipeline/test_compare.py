@@ -76,9 +76,10 @@ def test_cost_is_measured(found, own):
         assert m.training_seconds > 0
         assert m.microseconds > 0
     shop, report = own
-    folder = shop.shelf.folder / report.bundle / "models"
-    kept = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    assert named(found, "auto").size_bytes == kept == saved_bytes(shop.shelf.load(report.bundle).stack)
+    folder = shop.shelf.folder / report.bundle
+    parts = [f for part in ("models", "makers") for f in (folder / part).rglob("*") if f.is_file()]
+    kept = sum(f.stat().st_size for f in parts)
+    assert named(found, "auto").size_bytes == kept == saved_bytes(shop.shelf.load(report.bundle).stack, ())
     assert named(found, "recency").size_bytes < kept < named(found, "tree").size_bytes
 
 
