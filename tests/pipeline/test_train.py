@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from ebbtide.core.config import Config
-from ebbtide.core.errors import InputError, MissingBundleError, MissingError, RetryError, SufficiencyError
+from ebbtide.core.errors import DataError, InputError, MissingBundleError, MissingError, RetryError, SufficiencyError
 from ebbtide.features.declarations import Recency
 from ebbtide.features.families import FAMILIES
 from ebbtide.models.base import sigmoid
@@ -53,6 +53,21 @@ def test_the_report_tells_what_was_done(trained):
         assert line.en
         assert line.zh
         assert "{" not in line.en + line.zh
+
+
+def test_rows_that_no_model_can_learn_from_are_refused_before_any_model_is_made(shop, monkeypatch):
+    """A single infinite number at the newest cutoff, which only the last of all fits would meet."""
+    collected = module.collect
+
+    def spoilt(*given, **options):
+        rows = collected(*given, **options)
+        rows.X[-1, rows.names.index("outcome_age_days")] = np.inf
+        return rows
+
+    monkeypatch.setattr(module, "collect", spoilt)
+    monkeypatch.setattr(module, "rehearse", lambda *_, **__: pytest.fail("a model was rehearsed"))
+    with pytest.raises(DataError, match="infinite ones stand in outcome_age_days;"):
+        shop.train()
 
 
 def test_training_ends_at_the_newest_closed_moment(trained):

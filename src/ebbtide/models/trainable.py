@@ -66,10 +66,10 @@ def _check_finite(rows: Rows) -> None:
     infinite = np.flatnonzero(np.isinf(largest))
     if len(infinite):
         named = ", ".join(rows.names[i] for i in infinite[:_MOST_NAMES])
+        more = f" (+{len(infinite) - _MOST_NAMES})" if len(infinite) > _MOST_NAMES else ""
         raise DataError(
-            "numbers must be finite, or unknown: {count} columns hold infinite ones ({names}); mend the feature, or drop"
-            " it with `features.drop`",
-            "数值必须有限，或为未知：{count} 列含有无穷大（{names}）；请修正该特征，或用 `features.drop` 去掉它",
-            count=len(infinite),
-            names=named + (", ..." if len(infinite) > _MOST_NAMES else ""),
+            "numbers must be finite, or unknown: infinite ones stand in {names}; mend the feature, or drop it with"
+            " `features.drop`",
+            "数值必须有限，或为未知：以下列含有无穷大：{names}；请修正该特征，或用 `features.drop` 去掉它",
+            names=named + more,
         )

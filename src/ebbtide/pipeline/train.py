@@ -33,6 +33,7 @@ from ebbtide.models.bundle import Bundle, write_bundle
 from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
 from ebbtide.models.registry import Entry, Setting, candidates, read_sequences
+from ebbtide.models.trainable import check_trainable
 from ebbtide.pipeline.card import model_card
 from ebbtide.pipeline.dataset import (
     LABEL_COLUMNS,
@@ -236,7 +237,10 @@ def prepare(
     with_events: bool = False,
 ) -> Prepared:
     """Survey the lake, pass the sufficiency gate, and compute the rows of all closed moments, `held_out` of which
-    will be rehearsed; `with_events`: with the events behind them, for models that read sequences."""
+    will be rehearsed; `with_events`: with the events behind them, for models that read sequences.
+
+    Raises SufficiencyError, or DataError if the rows cannot be learnt from: now, not in the last of many fits.
+    """
     lake = Places(root).lake()
     definition = ChurnDefinition.from_config(config.churn)
     until = until or newest_moment(lake)
@@ -251,6 +255,8 @@ def prepare(
     catalogue = shop_catalogue(config, root, definition, seen)
     rehearsed = held_out_moments(moments, definition.closing_us, held_out)
     wanted = [*rehearsed, seen.until_us]
+    rows = collect(lake, definition, catalogue, used, seen.items, progress, with_events=with_events)
+    check_trainable(rows)
     return Prepared(
         lake=lake,
         definition=definition,
@@ -258,7 +264,7 @@ def prepare(
         seen=seen,
         gate=gate,
         catalogue=catalogue,
-        rows=collect(lake, definition, catalogue, used, seen.items, progress, with_events=with_events),
+        rows=rows,
         sampled=share,
         held_out=rehearsed,
         people=populations(lake, definition, wanted, share, config.train.seed, progress),
