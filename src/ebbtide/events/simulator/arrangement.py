@@ -147,7 +147,17 @@ def _arrange(
 def lingering(pause: NDArray[np.int64], place: NDArray[np.int64], linger: NDArray[np.float64]) -> NDArray[np.int64]:
     """The pauses of each visit, dealt out anew: the longest to the row that calls for it most. NaN rows keep theirs."""
     rows = np.flatnonzero(~np.isnan(linger))
+    rows = rows[np.argsort(place[rows], kind="stable")]
+    edges = np.append(np.flatnonzero(np.diff(place[rows], prepend=-1)), len(rows))
     out = pause.copy()
-    wanted, given = (rows[np.lexsort((by[rows], place[rows]))] for by in (linger, pause))
-    out[wanted] = pause[given]
+    out[rows] = _dealt(edges, pause[rows], linger[rows])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _dealt(edges: NDArray[np.int64], pause: NDArray[np.int64], linger: NDArray[np.float64]) -> NDArray[np.int64]:
+    out = np.empty_like(pause)
+    for v in range(len(edges) - 1):
+        here = slice(edges[v], edges[v + 1])
+        out[here][np.argsort(linger[here])] = np.sort(pause[here])
     return out
