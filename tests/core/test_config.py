@@ -23,6 +23,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("bands", "high"): 0.9,
     ("bands", "medium"): 0.2,
     ("features", "drop"): ["calendar"],
+    ("features", "unsupervised"): ["pca"],
     ("items", "encoder"): "sentence",
     ("deep", "device"): "cpu",
     ("deep", "learning_rate"): 0.01,

@@ -84,7 +84,7 @@ def test_a_plain_log_gets_fewer_columns_than_a_rich_one() -> None:
     assert 60 <= len(whole.available(PLAIN)) <= 100
     assert 200 <= len(whole.available(RICH)) <= 300
     assert set(whole.available(PLAIN).names) < set(whole.available(RICH).names)
-    assert {f.family for f in whole.features} == set(FAMILIES) - {"sequence"}  # the columns of nets alone
+    assert {f.family for f in whole.features} == set(FAMILIES) - {"sequence", "profile"}  # of models alone
 
 
 def test_any_needs_two_kinds_of_activity() -> None:

@@ -67,7 +67,7 @@ def made(maker, rows):
 
 
 def test_every_maker_sits_the_exam():
-    assert NAMES == ["lstm", "rnn"]
+    assert NAMES == ["factors", "lstm", "pca", "rnn", "segments"]
     assert READERS == ["lstm", "rnn"]
     assert all(MAKERS[n].make(SETTING).name == n for n in NAMES)
 

@@ -160,6 +160,11 @@ class FeaturesConfig(_Stage):
         "店铺自有特征声明的 Python 文件（列表 FEATURES）",
     )
     drop: list[str] = setting([], "names or families not to use", "不使用的特征名或特征族")
+    unsupervised: list[Literal["pca", "segments", "factors"]] = setting(
+        [],
+        "columns found without labels: pca (main directions), segments (K-means), factors (factor analysis)",
+        "无需标签得到的列：pca（主方向）、segments（K 均值分群）、factors（因子分析）",
+    )
 
 
 class ItemsConfig(_Stage):

@@ -21,5 +21,6 @@ FAMILIES: dict[str, Text] = {
     "channels": Text("channels and devices", "渠道与设备"),
     "tenure": Text("time as a customer", "客户年限"),
     "sequence": Text("recent sequence of activity", "近期行为序列"),
+    "profile": Text("overall profile", "整体画像"),
     "calendar": Text("time of the year", "时令"),
 }

@@ -6,6 +6,7 @@
     metrics.json     the honest figures, with intervals
     model_card.md    the same for people
     items.npz        what was known of items, week by week
+    sentiment.json   who reads texts, and how well; sentiment.npz what ratings taught, if they did
     models/          the stack's members, as text and JSON
     makers/          the column makers that they read
 
@@ -21,6 +22,7 @@ from typing import Any
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
 from ebbtide.core.errors import MissingBundleError, RetryError
+from ebbtide.events.sentiment.scorer import SHIPPED_SENTIMENT, Sentiment
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.tables import ItemTable
 from ebbtide.models.base import Matrix
@@ -57,6 +59,7 @@ class Bundle:
     usual: dict[str, float]
     metrics: dict[str, Any]
     choice: dict[str, Any]
+    sentiment: Sentiment = SHIPPED_SENTIMENT
 
     @property
     def id(self) -> str:
@@ -104,6 +107,7 @@ def _write(folder: Path, bundle: Bundle, model_card: str) -> Path:
         bundle.stack.save(aside / "models")
         save_makers(aside / "makers", bundle.makers)
         bundle.items.save(aside)
+        bundle.sentiment.save(aside)
         write_json(aside / "choice.json", bundle.choice)
         write_json(aside / "reference.json", _reference(bundle))
         write_json(aside / "metrics.json", bundle.metrics)
@@ -140,6 +144,7 @@ def load_bundle(folder: Path) -> Bundle:
         usual=reference["usual"],
         metrics=read_json(folder / "metrics.json"),
         choice=choice,
+        sentiment=Sentiment.load(folder),
     )
 
 

@@ -19,6 +19,8 @@ from ebbtide.core.errors import MissingBundleError, MissingExtraError
 from ebbtide.core.language import Text
 from ebbtide.models.base import Matrix
 from ebbtide.models.columns import ColumnMaker
+from ebbtide.models.projection import Components, Factors
+from ebbtide.models.segments import Segments
 from ebbtide.models.setting import Setting
 from ebbtide.sequences.event_log import Sequences
 
@@ -49,9 +51,17 @@ def _sequence_net(module: str, cls: str) -> Maker:
     )
 
 
+def _compression(cls: type[Components] | type[Factors] | type[Segments]) -> Maker:
+    """A label-free compression of the base columns."""
+    return Maker(lambda _: cls(), cls.load, reads_events=False, learns_labels=False)
+
+
 MAKERS: dict[str, Maker] = {
     "rnn": _sequence_net("rnn", "GruColumn"),
     "lstm": _sequence_net("rnn", "LstmColumn"),
+    "pca": _compression(Components),
+    "segments": _compression(Segments),
+    "factors": _compression(Factors),
 }
 
 

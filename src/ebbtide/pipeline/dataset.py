@@ -24,6 +24,7 @@ from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import from_us, to_us
 from ebbtide.events.capabilities import capabilities_of, observed_facts
 from ebbtide.events.schema import EVENT_COLUMNS
+from ebbtide.events.sentiment.scorer import SHIPPED_SENTIMENT, Sentiment
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.declarations import Count, Feature, Lifetime, PerOrder
 from ebbtide.features.encode import encode
@@ -147,9 +148,10 @@ def collect(
     progress: Progress = silent,
     *,
     with_events: bool = False,
+    sentiment: Sentiment = SHIPPED_SENTIMENT,
 ) -> Rows:
     """Features of every cohort member at every moment, in the order (as_of, user); `with_events`: and the events behind
-    them."""
+    them. `sentiment` reads texts."""
     if not len(cohorts):
         raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
     user, at_us = hash_texts(cohorts["user_id"]), cohorts["as_of"].dt.epoch("us").to_numpy()
@@ -159,7 +161,7 @@ def collect(
     logs: list[EventLog] = []
     log_user, logged = np.zeros(len(rows), np.int64), 0
     for shard in _shards(lake, Text("computing features", "计算特征"), progress):
-        encoded = encode(shard, definition)
+        encoded = encode(shard, definition, sentiment)
         place = pl.DataFrame({"user_id": encoded.user_ids, "place": np.arange(len(encoded), dtype=np.int32)})
         wanted = rows.join(place, on="user_id", how="inner").sort("place", "as_of")
         at_user, at = wanted["place"].to_numpy(), wanted["as_of"].dt.epoch("us").to_numpy()

@@ -102,7 +102,7 @@ def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scor
     """Features, margin and money of the eligible users of a shard, sorted by user_id."""
     known = known_events(events, as_of)
     members = cohort_at(known, as_of, bundle.definition)["user_id"]
-    shard = encode(known, bundle.definition)
+    shard = encode(known, bundle.definition, bundle.sentiment)
     at_user = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
     base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)

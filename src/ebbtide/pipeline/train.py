@@ -23,6 +23,7 @@ from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import from_us
 from ebbtide.events.lake import Lake
+from ebbtide.events.sentiment.scorer import Sentiment
 from ebbtide.features.catalogue import Catalogue, default_catalogue
 from ebbtide.features.user_file import load_user_features
 from ebbtide.models.auto import choose, fit_chosen
@@ -55,6 +56,7 @@ from ebbtide.pipeline.rehearsal import (
     training_moments,
     usual_values,
 )
+from ebbtide.pipeline.tone import sentiment_for
 from ebbtide.pipeline.tracking import Run, track
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
 from ebbtide.pipeline.tuned import Tuned, load_tuned
@@ -135,6 +137,7 @@ class Prepared:
     held_out: list[int]
     people: dict[int, Population]
     base: Setting
+    sentiment: Sentiment
     tuned: dict[str, Tuned] = field(default_factory=dict)
 
     def traits(self) -> pl.DataFrame | None:
@@ -255,7 +258,10 @@ def prepare(
     catalogue = shop_catalogue(config, root, definition, seen)
     rehearsed = held_out_moments(moments, definition.closing_us, held_out)
     wanted = [*rehearsed, seen.until_us]
-    rows = collect(lake, definition, catalogue, used, seen.items, progress, with_events=with_events)
+    sentiment = sentiment_for(lake, seen, rehearsed)
+    rows = collect(
+        lake, definition, catalogue, used, seen.items, progress, with_events=with_events, sentiment=sentiment
+    )
     check_trainable(rows)
     return Prepared(
         lake=lake,
@@ -265,12 +271,14 @@ def prepare(
         gate=gate,
         catalogue=catalogue,
         rows=rows,
+        sentiment=sentiment,
         sampled=share,
         held_out=rehearsed,
         people=populations(lake, definition, wanted, share, config.train.seed, progress),
         base=Setting(
             definition.horizon_days,
             deep=config.deep,
+            makers=tuple(config.features.unsupervised),
             checkpoints=Places(root).home / "checkpoints",
             progress=progress,
         ),
@@ -336,6 +344,7 @@ def _fit(
             "calibration": choice.calibration.to_json(),
             "history": [h.to_json() for h in choice.history],
         },
+        sentiment=ready.sentiment,
     )
 
 
