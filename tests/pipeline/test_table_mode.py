@@ -348,6 +348,50 @@ def test_an_honest_table_is_not_accused():
     assert prepare_table(table_of_frame(customers()), QUESTION).warnings == ()
 
 
+def test_where_most_rows_are_alike_they_are_different_customers(tmp_path):
+    """Two coarse columns make six kinds of rows: what is known of a kind is no leak, and folds are by row."""
+    frame = customers(300).select("id", "Churn", "Plan", "Complained")
+    done = trained_on(frame, tmp_path / "m")
+    assert any("too coarse to tell a copy from another customer" in str(n) for n in done.notes)
+    assert done.judged.test.users == 300
+    assert done.judged.test.metrics["auroc"].value > 0.6
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        TableQuestion("Churn", "Churn"),
+        TableQuestion("Churn", "id", "id"),
+        TableQuestion("Churn", "id", drop=("Churn",)),
+    ],
+)
+def test_one_column_cannot_be_two_things(question):
+    with pytest.raises(InputError, match=r"`(Churn|id)`: label, id, time and the columns to drop must be different"):
+        prepare_table(table_of_frame(customers(40)), question)
+
+
+def test_types_that_only_frames_have_are_read(tmp_path):
+    n = 60
+    frame = customers(n).with_columns(
+        kind=pl.Series(["u", "v"] * (n // 2)).cast(pl.Categorical), price=pl.Series(range(n)).cast(pl.Decimal(10, 2)) * 2,
+        many=pl.Series([[1, 2], [3]] * (n // 2)), pair=pl.Series([{"a": i % 3} for i in range(n)]),
+        took=pl.Series([1, 2, 3] * (n // 3)).cast(pl.Duration("us")), at=pl.Series([1, 2] * (n // 2)).cast(pl.Time),
+        raw=pl.Series([b"x", b"y"] * (n // 2)), none=pl.Series([None] * n),
+    )  # fmt: skip
+    table = prepare_table(table_of_frame(frame), QUESTION)
+    kinds = {f.column: f.kind for f in table.fields}
+    assert {c: kinds.get(c) for c in ("kind", "many", "pair", "took", "raw", "none")} == {
+        "kind": "category", "many": "category", "pair": "category", "took": "number", "raw": "category", "none": None,
+    }  # fmt: skip
+
+
+def test_numbers_too_large_to_be_true_are_missing():
+    frame = customers(40).with_columns(huge=pl.Series([1e300, float("inf"), 5.0, 6.0] * 10))
+    table = prepare_table(table_of_frame(frame), QUESTION)
+    assert table.read["huge"].null_count() == 20
+    assert "huge: 20 cells are no number and count as missing" in [str(n) for n in table.notes]
+
+
 def test_too_few_of_a_class_and_nothing_to_learn_from_are_refused():
     few = customers(200).with_columns(Churn=pl.when(pl.int_range(200) < 9).then(pl.lit("Yes")).otherwise(pl.lit("No")))
     with pytest.raises(DataError, match="9 churned and 191 retained, at least 10"):

@@ -6,7 +6,7 @@ every later file. Typed files keep their numbers, booleans and times; lists and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +19,7 @@ from ebbtide.core.language import Text
 from ebbtide.events.expressions import quoted
 from ebbtide.events.files import check_files, content_hash
 from ebbtide.events.open_raw import RawInput, open_raw
-from ebbtide.events.raw import RawColumn, is_number, is_time, nearest
+from ebbtide.events.raw import RawColumn, is_number, nearest
 from ebbtide.events.source import resolve_source
 from ebbtide.events.surroundings import steady_disk
 from ebbtide.events.text_files import guess_encoding
@@ -67,10 +67,16 @@ def read_table(file: Path, encoding: str = "") -> TableFile:
 
 
 def table_of_frame(frame: pl.DataFrame, name: str = "table") -> TableFile:
-    """A table in memory, as if it had been read from a file. Raises SourceError if it holds no rows."""
+    """A table in memory, read by way of a Parquet file, so that whatever its types are, it is as if it had been one.
+
+    Raises SourceError if it holds no rows.
+    """
     if not len(frame) or not frame.width:
         raise SourceError("{file} holds no rows", "{file} 没有数据行", file=name)
-    return TableFile(name, frame, "")
+    with TemporaryDirectory(prefix="ebbtide-") as folder:
+        file = Path(folder) / "frame.parquet"
+        frame.write_parquet(file)
+        return replace(read_table(file), name=name)
 
 
 def missing_columns(file: str, missing: list[str], columns: list[str]) -> InputError:
@@ -95,6 +101,7 @@ def _as_stored(column: RawColumn) -> str:
     if is_number(column.type):
         narrow = column.type.upper().startswith(("DECIMAL", "HUGEINT", "UHUGEINT", "BIGNUM"))
         return f"({column.typed})::double" if narrow else column.typed
-    if column.type == "BOOLEAN" or (is_time(column.type) and not column.type.upper().startswith("TIME ")):
+    if column.type.upper().startswith(("BOOLEAN", "DATE", "TIMESTAMP")):
         return column.typed
-    return f"({column.text})::varchar" if column.type == "VARCHAR" else f"to_json({column.typed})::varchar"
+    nested = column.type.endswith(("[]", ")"))
+    return f"to_json({column.typed})::varchar" if nested else f"({column.text})::varchar"

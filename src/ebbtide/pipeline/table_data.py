@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ebbtide.core.errors import DataError
+from ebbtide.core.errors import DataError, InputError
 from ebbtide.core.ids import hash_texts
 from ebbtide.core.language import Text
 from ebbtide.core.windows import DAY_US
@@ -28,6 +28,12 @@ _SHOWN_ROWS = 5
 _REPEATED = Text(
     "{count:,} rows repeat another in all but the id: they stay in one fold, so that none is predicted by its twin",
     "{count:,} 行除标识外与另一行相同：它们留在同一折中，不会由自己的副本来预测",
+)
+_COARSE = 0.5
+_COARSE_TOLD = Text(
+    "most rows equal another in all but the id: the columns are too coarse to tell a copy from another customer, so "
+    "rows stand in folds one by one",
+    "大多数行除标识外与另一行相同：各列太粗，无法区分副本与另一位顾客，因此各行单独分折",
 )
 _UNLABELLED = Text("{count:,} rows have no label and are not used", "{count:,} 行没有标签，未使用")
 _UNTIMED = Text("{count:,} rows have no readable time and are not used", "{count:,} 行没有可读的时间，未使用")
@@ -67,7 +73,7 @@ class LabelledTable:
     them, and each row's time in days under TIME where there is one.
 
     ids (N,) texts; y (N,) 1 churned; time_us (N,), 0 without times; group (N,): equal for rows that are equal in all
-    but the id; user (N,): whose rows are drawn together in intervals. notes: what was done, warnings: what to look at.
+    but the id, unless most rows are; user (N,): whose rows are drawn together in intervals. notes: what was done, warnings: what to look at.
     """
 
     name: str
@@ -93,6 +99,7 @@ def prepare_table(source: TableFile, question: TableQuestion) -> LabelledTable:
     """Make a table ready. Raises InputError for columns that are not there or a label that cannot be read, DataError
     for one class, too few rows of one, ids that occur twice, or no column to learn from."""
     source.check_columns(question.columns)
+    _check_apart(question)
     frame = source.frame
     y, positive = read_label(frame[question.label], question.positive)
     time_order = _time_order(frame, question.time)
@@ -117,8 +124,11 @@ def prepare_table(source: TableFile, question: TableQuestion) -> LabelledTable:
         raise DataError("no column is left to learn from", "没有可用于学习的列")
     read = read_fields(fields.kept, frame)
     group = _content_hash(read)
-    time_us = np.round(days * DAY_US).astype(np.int64)
     repeated = len(group) - len(np.unique(group))
+    if repeated > _COARSE * len(group):
+        group, repeated = _content_hash(read.with_columns(ids.alias("id"))), 0
+        notes.append(_COARSE_TOLD)
+    time_us = np.round(days * DAY_US).astype(np.int64)
     if repeated and not question.time:
         notes.append(_REPEATED.format(count=repeated))
     order = np.lexsort((hash_texts(ids), group, time_us))
@@ -161,6 +171,17 @@ def label_copies(fields: Sequence[TableField], read: pl.DataFrame, y: Vector) ->
         if best > LEAK_AUROC:
             found.append((field.column, best))
     return found
+
+
+def _check_apart(question: TableQuestion) -> None:
+    """Raises InputError if one column is to be two things."""
+    twice = sorted({c for c in question.columns if question.columns.count(c) > 1})
+    if twice:
+        raise InputError(
+            "{columns}: label, id, time and the columns to drop must be different ones",
+            "{columns}：标签、标识、时间和要排除的列必须各不相同",
+            columns=", ".join(f"`{c}`" for c in twice),
+        )
 
 
 def _time_order(frame: pl.DataFrame, column: str | None) -> DayOrder:
