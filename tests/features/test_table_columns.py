@@ -132,6 +132,14 @@ def test_days_count_to_the_rows_own_time_or_to_the_newest_day():
     assert fixed.columns[0].description.en == "days from since to 1970-04-11"
 
 
+def test_dates_that_mostly_lie_ahead_count_forwards():
+    read = pl.DataFrame({"due": [105.0, 90.0, 99.0, None], TIME: [100.0, 80.0, 100.0, 10.0]})
+    encoding = TableEncoding.fit([TableField("due", "date")], read, "ordered")
+    assert encoding.columns[0].description.en == "days from ordered to due"
+    np.testing.assert_array_equal(encoding.design(read)[:, 0], np.float32([5, 10, -1, np.nan]))
+    assert TableEncoding.from_json(encoding.to_json()) == encoding
+
+
 def test_an_encoding_does_not_depend_on_row_order_and_survives_json():
     rng = np.random.default_rng(0)
     frame = pl.DataFrame(
@@ -169,6 +177,7 @@ SAID = [
     (MissingColumn("Plan"), 1.0, 0.0, "raises: Plan is missing", "推高风险：Plan 缺失"),
     (MissingColumn("Plan"), 0.0, 0.0, "raises: Plan is known", "推高风险：Plan 已知"),
     (DateColumn("born", "at"), 30.0, np.nan, "raises: born: 30 days before at", "推高风险：born：早于 at 30 天"),
+    (DateColumn("due", "at", is_later=True), 9.0, 2.0, "raises: due: 9 days after at (typical customer: 2 days)", "推高风险：due：晚于 at 9 天（一般顾客 2 天）"),
     (SharedColumn("city"), 0.25, np.nan, "raises: share of customers with the same city: 25%", "推高风险：city 相同的顾客占比：25%"),
 ]  # fmt: skip
 

@@ -314,7 +314,8 @@ def _(column: FlagColumn) -> Phrase:
 @phrase_of.register
 def _(column: DateColumn) -> Phrase:
     name, until = column.column, column.until
-    stated = _as_is(f"{name}: \x00 before {until}", f"{name}：早于 {until} \x00")
+    side = Text("after", "晚于") if column.is_later else Text("before", "早于")
+    stated = _as_is(f"{name}: \x00 {side.en} {until}", f"{name}：{side.zh} {until} \x00")
     return replace(
         _labelled(Text(name, name), column.unit),
         stated=Text(stated.en.replace("\x00", "{value}"), stated.zh.replace("\x00", "{value}")),

@@ -55,10 +55,12 @@ class FlagColumn(TableColumn):
 @dataclass(frozen=True)
 class DateColumn(TableColumn):
     """Days from the date to the row's own time, the column `time` of the file, or to one fixed day (`reference_day`,
-    in days since 1970) where the table has none; negative if the date is later."""
+    in days since 1970) where the table has none. With `is_later`, for dates that mostly lie after it, the other way
+    round. Negative for a date on the other side."""
 
     time: str = ""
     reference_day: float = 0.0
+    is_later: bool = False
 
     @property
     def unit(self) -> Unit:
@@ -72,7 +74,8 @@ class DateColumn(TableColumn):
 
     @property
     def description(self) -> Text:
-        return Text(f"days from {self.column} to {self.until}", f"从 {self.column} 到 {self.until} 的天数")
+        first, then = (self.until, self.column) if self.is_later else (self.column, self.until)
+        return Text(f"days from {first} to {then}", f"从 {first} 到 {then} 的天数")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class TableEncoding:
                     columns.append(SharedColumn(field.column))
                     shares[field.column] = rare
             elif field.kind == "date":
-                columns.append(DateColumn(field.column, time=time, reference_day=0.0 if time else newest))
+                columns.append(_date_column(values, table, time, newest))
             else:
                 columns.append((FlagColumn if field.kind == "flag" else NumberColumn)(field.column))
         return cls(tuple(columns), shares)
@@ -83,7 +83,8 @@ class TableEncoding:
                 share = given.replace_strict(self.shares[column.column], default=0.0, return_dtype=pl.Float64)
                 return share.set(given.is_null(), None)
             case DateColumn():
-                return table[TIME] - given if column.time else column.reference_day - given
+                days = (table[TIME] if column.time else column.reference_day) - given
+                return -days if column.is_later else days
             case _:
                 return given
 
@@ -118,6 +119,13 @@ def _categories(values: pl.Series) -> tuple[list[TableColumn], dict[str, float]]
         return columns, {}
     common = counted.filter(pl.col("rows") >= LEAST_ROWS)
     return columns, dict(zip(common[name].to_list(), (common["rows"] / len(known)).to_list(), strict=True))
+
+
+def _date_column(values: pl.Series, table: pl.DataFrame, time: str, newest: float) -> DateColumn:
+    """The declaration of a date column, counted in the direction in which most of its days are positive."""
+    middle = (table[TIME] - values).median() if time else 0.0
+    is_later = isinstance(middle, float) and middle < 0
+    return DateColumn(values.name, time=time, reference_day=0.0 if time else newest, is_later=is_later)
 
 
 def _newest_day(fields: Sequence[TableField], table: pl.DataFrame) -> float:
