@@ -26,6 +26,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("features", "unsupervised"): ["pca"],
     ("items", "encoder"): "sentence",
     ("deep", "device"): "cpu",
+    ("deep", "dropout"): 0.3,
     ("deep", "learning_rate"): 0.01,
     ("tracking", "mlflow"): "file:mlruns",
 }

@@ -160,10 +160,11 @@ class FeaturesConfig(_Stage):
         "店铺自有特征声明的 Python 文件（列表 FEATURES）",
     )
     drop: list[str] = setting([], "names or families not to use", "不使用的特征名或特征族")
-    unsupervised: list[Literal["pca", "segments", "factors"]] = setting(
+    unsupervised: list[Literal["pca", "segments", "factors", "vae_code"]] = setting(
         [],
-        "columns found without labels: pca (main directions), segments (K-means), factors (factor analysis)",
-        "无需标签得到的列：pca（主方向）、segments（K 均值分群）、factors（因子分析）",
+        "columns found without labels: pca (main directions), segments (K-means), factors (factor analysis), vae_code "
+        "(code of a variational autoencoder; extra `deep`)",
+        "无需标签得到的列：pca（主方向）、segments（K 均值分群）、factors（因子分析）、vae_code（变分自编码器的编码；需扩展 deep）",
     )
 
 
@@ -212,6 +213,7 @@ class DeepConfig(_Stage):
         128, "newest events of a user that a model reads", "模型读取的每位用户最新事件数", ge=4, le=4096
     )
     hidden: int = setting(64, "width of the hidden state", "隐藏状态的宽度", ge=8, le=4096)
+    dropout: float = setting(0.1, "share of values left out at random in training", "训练中随机丢弃的比例", ge=0, lt=1)
     items: int = setting(5000, "items with an embedding of their own", "拥有独立嵌入的商品数", ge=0, le=60_000)
     epochs: int = setting(12, "most passes over the training rows", "训练行的最多遍数", ge=1, le=1000)
     batch: int = setting(256, "rows in a batch", "每批行数", ge=1, le=65536)

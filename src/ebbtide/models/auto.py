@@ -100,7 +100,7 @@ class MadeColumns:
 
     def names_for(self, entry: Entry) -> tuple[str, ...]:
         """The makers that a model reads."""
-        return entry.makers if entry.alone else (*self._setting.makers, *entry.makers)
+        return entry.makers if entry.alone else tuple(dict.fromkeys((*self._setting.makers, *entry.makers)))
 
     def rows_for(self, entry: Entry, rows: Rows) -> Rows:
         """The rows as the model sees them."""

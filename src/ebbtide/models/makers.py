@@ -27,12 +27,13 @@ from ebbtide.sequences.event_log import Sequences
 
 @dataclass(frozen=True)
 class Maker:
-    """A column maker in the registry. `reads_events`: it needs the rows' event sequences. `learns_labels`: only a
-    `ReadModel` may read its columns."""
+    """A column maker in the registry. `reads_events`: it needs the rows' event sequences; `reads_items`: it looks at
+    item vectors where there are some. `learns_labels`: only a `ReadModel` may read its columns."""
 
     make: Callable[[Setting], ColumnMaker]
     load: Callable[[Path], ColumnMaker]
     reads_events: bool = True
+    reads_items: bool = False
     learns_labels: bool = True
 
 
@@ -43,11 +44,12 @@ def deep(module: str, name: str) -> Any:
     return getattr(importlib.import_module(f"ebbtide.models.{module}"), name)
 
 
-def _sequence_net(module: str, cls: str) -> Maker:
-    """A neural net over event sequences that predicts churn."""
+def _net(module: str, cls: str, **traits: bool) -> Maker:
+    """A neural net, over event sequences and predicting churn unless `traits` say otherwise."""
     return Maker(
         lambda s: cast(ColumnMaker, deep(module, cls)(s)),
         lambda folder: cast(ColumnMaker, deep(module, cls).load(folder)),
+        **traits,
     )
 
 
@@ -57,8 +59,12 @@ def _compression(cls: type[Components] | type[Factors] | type[Segments]) -> Make
 
 
 MAKERS: dict[str, Maker] = {
-    "rnn": _sequence_net("rnn", "GruColumn"),
-    "lstm": _sequence_net("rnn", "LstmColumn"),
+    "rnn": _net("rnn", "GruColumn"),
+    "lstm": _net("rnn", "LstmColumn"),
+    "cnn": _net("cnn", "CnnColumn"),
+    "transformer": _net("transformer", "TransformerColumn"),
+    "cnn_rnn": _net("cnn_rnn", "HybridColumn", reads_items=True),
+    "vae_code": _net("vae", "VaeColumns", reads_events=False, learns_labels=False),
     "pca": _compression(Components),
     "segments": _compression(Segments),
     "factors": _compression(Factors),
@@ -68,6 +74,11 @@ MAKERS: dict[str, Maker] = {
 def reads_events(names: Sequence[str]) -> bool:
     """Whether any of these makers needs event sequences."""
     return any(MAKERS[name].reads_events for name in names)
+
+
+def reads_items(names: Sequence[str]) -> bool:
+    """Whether any of these makers looks at item vectors."""
+    return any(MAKERS[name].reads_items for name in names)
 
 
 def all_columns(makers: Sequence[ColumnMaker], base: Matrix, sequences: Sequences | None) -> Matrix:

@@ -15,20 +15,21 @@ from typing import Any
 from ebbtide.core.errors import InputError, MissingBundleError
 from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbdModel
+from ebbtide.models.boosted_code import BoostedCodeModel
 from ebbtide.models.decision_tree import DecisionTreeConfig, DecisionTreeModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
 from ebbtide.models.lightgbm_large import LargeLightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
-from ebbtide.models.makers import MAKERS, reads_events
+from ebbtide.models.makers import MAKERS, deep, reads_events, reads_items
 from ebbtide.models.random_forest import RandomForestConfig, RandomForestModel
 from ebbtide.models.read import ReadModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
 from ebbtide.models.setting import Setting
-from ebbtide.models.space import Space
+from ebbtide.models.space import Real, Space, Whole
 from ebbtide.models.stack import StackModel
 from ebbtide.models.svm import SvmConfig, SvmModel
 
-__all__ = ["AUTO", "MODELS", "Entry", "Setting", "candidates", "load_stack", "read_sequences"]
+__all__ = ["AUTO", "MODELS", "Entry", "Setting", "candidates", "load_stack", "read_items", "read_sequences"]
 
 AUTO = "auto"
 
@@ -55,10 +56,23 @@ class Entry:
     staged: bool = False
 
 
+_NET_SPACE: Space = {
+    "hidden": Whole(16, 256, usual=64, log=True),
+    "learning_rate": Real(0.0003, 0.02, usual=0.002, log=True),
+    "dropout": Real(0.0, 0.5, usual=0.1),
+}
+"""Of every neural model: fields of `DeepConfig`."""
+
+
 def _reads(maker: str) -> Entry:
-    """The model that believes a column maker's log-odds."""
+    """The model that believes a neural net's log-odds."""
     return Entry(
-        lambda _: ReadModel(maker), ReadModel.load, makers=(maker,), alone=True, needs_events=MAKERS[maker].reads_events
+        lambda _: ReadModel(maker),
+        ReadModel.load,
+        makers=(maker,),
+        alone=True,
+        needs_events=MAKERS[maker].reads_events,
+        space=_NET_SPACE,
     )
 
 
@@ -94,6 +108,11 @@ MODELS: dict[str, Entry] = {
     "lightgbm_large": Entry(lambda _: LargeLightGbmModel(), LargeLightGbmModel.load, table_prior=0.35, staged=True),
     "rnn": _reads("rnn"),
     "lstm": _reads("lstm"),
+    "cnn": _reads("cnn"),
+    "transformer": _reads("transformer"),
+    "cnn_rnn": _reads("cnn_rnn"),
+    "mlp": Entry(lambda s: deep("mlp", "MlpModel")(s), lambda f: deep("mlp", "MlpModel").load(f), space=_NET_SPACE),
+    "vae": Entry(lambda _: BoostedCodeModel(), BoostedCodeModel.load, makers=("vae_code",), staged=True),
 }
 
 
@@ -133,6 +152,11 @@ def table_candidates(name: str) -> dict[str, Entry]:
 def read_sequences(entries: Mapping[str, Entry], setting_makers: Sequence[str] = ()) -> bool:
     """Whether any of the models reads event sequences."""
     return reads_events([*setting_makers, *(maker for entry in entries.values() for maker in entry.makers)])
+
+
+def read_items(entries: Mapping[str, Entry]) -> bool:
+    """Whether any of the models looks at item vectors."""
+    return reads_items([maker for entry in entries.values() for maker in entry.makers])
 
 
 def load_stack(folder: Path) -> StackModel:

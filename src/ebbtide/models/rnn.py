@@ -19,7 +19,7 @@ class RecurrentNet(nn.Module):
     def __init__(self, shape: Shape, cell: type[nn.GRU] | type[nn.LSTM]) -> None:
         super().__init__()
         width = shape.deep.hidden
-        self.embed = EventEmbedding(shape.sizes, shape.numbers, width)
+        self.embed = EventEmbedding(shape.sizes, shape.numbers, width, dropout=shape.deep.dropout)
         self.cell = cell(width, width, batch_first=True)
         self.head = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
 

@@ -11,19 +11,22 @@ from ebbtide.core.config import DeepConfig
 from ebbtide.core.progress import Progress, silent
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.space import Values
+from ebbtide.sequences.items.vectors import ItemVectors
 
 
 @dataclass(frozen=True)
 class Setting:
     """`bgnbd`: parameters fitted on all users known at the end. `tuned`: settings found by `ebbtide tune`, by model.
-    `makers`: names of the column makers whose columns every
-    model reads. `checkpoints`: where long training may leave what it has, to go on after a kill."""
+    `makers`: names of the column makers whose columns every model reads. `item_vectors`: of the items known at the end,
+    where a model asked for them and the shop has some. `checkpoints`: where long training may leave what it has, to go
+    on after a kill."""
 
     horizon_days: float
     bgnbd: BgNbd | None = None
     tuned: Mapping[str, Values] = field(default_factory=dict)
     deep: DeepConfig = field(default_factory=DeepConfig)
     makers: tuple[str, ...] = ()
+    item_vectors: ItemVectors | None = None
     checkpoints: Path | None = None
     progress: Progress = silent
 

@@ -14,7 +14,7 @@ from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
-from ebbtide.models.registry import candidates, read_sequences
+from ebbtide.models.registry import candidates
 from ebbtide.pipeline.rehearsal import rehearse
 from ebbtide.pipeline.train import prepare
 from ebbtide.pipeline.verdict import PastMoment, judge_rehearsals, past_section
@@ -60,7 +60,7 @@ def backtest(
     name = model or config.train.model
     entries = candidates(name)
     longer = replace_train(config, max_cutoffs=max(config.train.max_cutoffs, 3 * moments + 6))
-    ready = prepare(longer, root, until=None, progress=progress, held_out=moments, with_events=read_sequences(entries))
+    ready = prepare(longer, root, until=None, progress=progress, held_out=moments, entries=entries)
     settings = {m: ready.setting_at(m) for m in ready.people}
     past = rehearse(
         ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress

@@ -28,7 +28,7 @@ from ebbtide.models.auto import HeldOut, choose, fit_chosen
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
 from ebbtide.models.makers import all_columns, save_makers
-from ebbtide.models.registry import AUTO, MODELS, Setting, candidates, read_sequences
+from ebbtide.models.registry import AUTO, MODELS, Setting, candidates
 from ebbtide.models.stack import StackModel
 from ebbtide.pipeline.comparison import ModelComparison, ModelFigures
 from ebbtide.pipeline.rehearsal import choose_in_turn, predict_past
@@ -54,8 +54,8 @@ def compare(
     cannot run, DataError if the history allows no rehearsal, SufficiencyError.
     """
     names = list(dict.fromkeys(models)) if models else [*MODELS, AUTO]
-    events = read_sequences({k: entry for name in names for k, entry in candidates(name).items()})
-    bench = _Bench(config, prepare(config, root, until=until, progress=progress, with_events=events))
+    entries = {k: entry for name in names for k, entry in candidates(name).items()}
+    bench = _Bench(config, prepare(config, root, until=until, progress=progress, entries=entries))
     judged: list[_Judged] = []
     left_out: dict[str, Text] = {}
     for done, name in enumerate(names):

@@ -6,6 +6,8 @@ on all closed moments (the bundle).
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +35,7 @@ from ebbtide.models.bgnbd import fit_bgnbd
 from ebbtide.models.bundle import Bundle, write_bundle
 from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
-from ebbtide.models.registry import Entry, Setting, candidates, read_sequences
+from ebbtide.models.registry import Entry, Setting, candidates, read_items, read_sequences
 from ebbtide.models.trainable import check_trainable
 from ebbtide.pipeline.card import model_card
 from ebbtide.pipeline.dataset import (
@@ -46,6 +48,7 @@ from ebbtide.pipeline.dataset import (
     sample_cohorts,
     survey,
 )
+from ebbtide.pipeline.item_vectors import fit_item_vectors
 from ebbtide.pipeline.manifest import describe_run
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.rehearsal import (
@@ -61,6 +64,7 @@ from ebbtide.pipeline.tracking import Run, track
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
 from ebbtide.pipeline.tuned import Tuned, load_tuned
 from ebbtide.pipeline.verdict import Verdict, judge_rehearsals, past_section
+from ebbtide.sequences.items.vectors import ItemVectors
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,10 @@ class TrainReport(Readable):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that fitting needs: rows of all closed moments and what was known of all users at some of them."""
+    """Everything that fitting needs: rows of all closed moments and what was known of all users at some of them.
+
+    `item_vectors` fits them on the items known at a moment; None where no model asked for them.
+    """
 
     lake: Lake
     definition: ChurnDefinition
@@ -139,6 +146,7 @@ class Prepared:
     base: Setting
     sentiment: Sentiment
     tuned: dict[str, Tuned] = field(default_factory=dict)
+    item_vectors: Callable[[datetime], ItemVectors | None] | None = None
 
     def traits(self) -> pl.DataFrame | None:
         """Country, channel and device of the users at the newest rehearsed moment; None where the log has none."""
@@ -148,10 +156,14 @@ class Prepared:
         return latest_traits(shards, from_us(self.held_out[0]))
 
     def setting_at(self, moment_us: int) -> Setting:
-        """BG/NBD fitted on all users known at a moment."""
+        """BG/NBD fitted on all users known at a moment, and the vectors of the items known then."""
         p = self.people[moment_us]
-        fitted = fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None
-        return replace(self.base, bgnbd=fitted, tuned={name: t.settings for name, t in self.tuned.items()})
+        return replace(
+            self.base,
+            bgnbd=fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None,
+            tuned={name: t.settings for name, t in self.tuned.items()},
+            item_vectors=self.item_vectors and self.item_vectors(from_us(moment_us)),
+        )
 
     def with_tuned(self, tuned: dict[str, Tuned], entries: dict[str, Entry]) -> Prepared:
         """The same with tuned settings. Raises InputError or DataError if they do not fit."""
@@ -198,8 +210,9 @@ def _train(
     run: Run,
     progress: Progress,
 ) -> TrainReport:
-    ready = prepare(config, root, until=until, progress=progress, with_events=read_sequences(entries))
-    ready = ready.with_tuned(tuned, entries)
+    ready = prepare(config, root, until=until, progress=progress, entries=entries).with_tuned(tuned, entries)
+    checkpoints = Places(root).home / "checkpoints"
+    ready = replace(ready, base=replace(ready.base, checkpoints=checkpoints))
     settings = {m: ready.setting_at(m) for m in ready.people}
     past = rehearse(
         ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress
@@ -210,6 +223,7 @@ def _train(
     shelf = Places(root).shelf()
     write_bundle(shelf.folder, bundle, model_card(bundle, verdict, ready.gate))
     shelf.promote(bundle.id)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     run.note(result=bundle.id, data=bundle.manifest["data"], versions=bundle.manifest["versions"])
     run.log(verdict.test.metrics if verdict.test else {})
     progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 1, 1)
@@ -237,10 +251,10 @@ def prepare(
     until: datetime | None,
     progress: Progress,
     held_out: int = MOST_HELD_OUT,
-    with_events: bool = False,
+    entries: Mapping[str, Entry] | None = None,
 ) -> Prepared:
     """Survey the lake, pass the sufficiency gate, and compute the rows of all closed moments, `held_out` of which
-    will be rehearsed; `with_events`: with the events behind them, for models that read sequences.
+    will be rehearsed; with the events behind them and with item vectors where one of the models reads those.
 
     Raises SufficiencyError, or DataError if the rows cannot be learnt from: now, not in the last of many fits.
     """
@@ -259,6 +273,7 @@ def prepare(
     rehearsed = held_out_moments(moments, definition.closing_us, held_out)
     wanted = [*rehearsed, seen.until_us]
     sentiment = sentiment_for(lake, seen, rehearsed)
+    with_events = read_sequences(entries or {})
     rows = collect(
         lake, definition, catalogue, used, seen.items, progress, with_events=with_events, sentiment=sentiment
     )
@@ -279,10 +294,15 @@ def prepare(
             definition.horizon_days,
             deep=config.deep,
             makers=tuple(config.features.unsupervised),
-            checkpoints=Places(root).home / "checkpoints",
             progress=progress,
         ),
+        item_vectors=_item_vectors(config, root, lake) if read_items(entries or {}) else None,
     )
+
+
+def _item_vectors(config: Config, root: Path, lake: Lake) -> Callable[[datetime], ItemVectors | None]:
+    items = lake.read_table("items")
+    return lambda until: fit_item_vectors(config, root, items, until)
 
 
 def newest_moment(lake: Lake) -> datetime:

@@ -146,7 +146,9 @@ def tune(
         place = StudyFolder(Places(root).tuning, model)
         if fresh:
             place.forget()
-        ready = prepare(config, root, until=until, progress=progress, held_out=MOST_HELD_OUT + 1)
+        ready = prepare(
+            config, root, until=until, progress=progress, held_out=MOST_HELD_OUT + 1, entries={model: entry}
+        )
         folds = Folds(ready, model, entry, config.train.seed)
         plan = Plan(
             name=folds.fingerprint(),

@@ -51,7 +51,7 @@ class Vocabulary:
                 "没有可供学习的事件序列：训练行看不到任何事件",
             )
         prices = log.price[seen]
-        prices = np.log1p(prices[prices > 0].astype(np.float64))
+        prices = np.log1p(prices[(prices > 0) & np.isfinite(prices)].astype(np.float64))
         shares = np.linspace(0, 1, _PRICE_BINS + 1)[1:-1]
         return cls(
             items=_most_frequent(log.item[seen], most_items),

@@ -1,62 +1,64 @@
-"""What a training run leaves behind so that it can go on after a kill: tensors as safetensors, the rest as JSON.
+"""What a training run leaves behind so that it can go on after a kill: one safetensors file, facts in its header.
 
-A checkpoint is one folder that is swapped in whole: a kill at any moment leaves the old one or the new one.
+The file is swapped in whole: a kill at any moment leaves the old one or the new one.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+_NET, _BEST, _MOMENTS = "net.", "best.", "moments."
 
 
 def save_checkpoint(
-    folder: Path,
+    file: Path,
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor] | None,
     facts: dict[str, Any],
 ) -> None:
     """Write weights, the optimizer's moments, the best weights so far, and `facts` (JSON-safe)."""
-    aside = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    save_file(_plain(net.state_dict()), aside / "net.safetensors")
-    if best is not None:
-        save_file(_plain(best), aside / "best.safetensors")
-    state = optimizer.state_dict()
-    moments = {f"{k}.{name}": value for k, row in state["state"].items() for name, value in row.items()}
-    save_file(_plain({k: torch.as_tensor(v) for k, v in moments.items()}), aside / "optimizer.safetensors")
-    (aside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(aside, folder)
+    tensors = {_NET + name: value for name, value in net.state_dict().items()}
+    tensors |= {_BEST + name: value for name, value in (best or {}).items()}
+    for k, row in optimizer.state_dict()["state"].items():
+        tensors |= {f"{_MOMENTS}{k}.{name}": torch.as_tensor(value) for name, value in row.items()}
+    plain = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}-{os.getpid()}")
+    save_file(plain, aside, metadata={"facts": json.dumps(facts)})
+    os.replace(aside, file)
 
 
 def load_checkpoint(
-    folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, key: str
+    file: Path, net: nn.Module, optimizer: torch.optim.Optimizer, key: str
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]] | None:
-    """Put weights and moments back; the best weights and the facts. None if there is no checkpoint of this `key`."""
-    if not (folder / "facts.json").is_file():
+    """Put weights and moments back; the best weights and the facts. None if there is no readable checkpoint of `key`."""
+    if not file.is_file():
         return None
-    facts: dict[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    try:
+        with safe_open(file, "pt") as found:
+            facts: dict[str, Any] = json.loads((found.metadata() or {}).get("facts", "{}"))
+            tensors: dict[str, Tensor] = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
+    except SafetensorError:
+        return None
     if facts.get("key") != key:
         return None
-    net.load_state_dict(load_file(folder / "net.safetensors"))
-    state = optimizer.state_dict()
+    net.load_state_dict(_part(tensors, _NET))
     rows: dict[int, dict[str, Tensor]] = {}
-    for name, value in load_file(folder / "optimizer.safetensors").items():
-        k, part = name.split(".", 1)
-        rows.setdefault(int(k), {})[part] = value
-    optimizer.load_state_dict({"state": rows, "param_groups": state["param_groups"]})
-    best = load_file(folder / "best.safetensors") if (folder / "best.safetensors").is_file() else None
-    return best, facts
+    for name, value in _part(tensors, _MOMENTS).items():
+        k, moment = name.split(".", 1)
+        rows.setdefault(int(k), {})[moment] = value
+    optimizer.load_state_dict({"state": rows, "param_groups": optimizer.state_dict()["param_groups"]})
+    return _part(tensors, _BEST) or None, facts
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,14 +1,13 @@
 """A neural net over a user's events that predicts churn: its log-odds as one column, whatever the net is.
 
 Subclasses say only how the net is built. The net may also look at the base columns of the row (on the scale of
-`Basis`); early stopping watches a tenth of the users, who are not trained on.
+`Basis`), and at the vectors of the items where the shop has some.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,38 +24,45 @@ from ebbtide.core.language import Text
 from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.basis import Basis
 from ebbtide.models.columns import ModelColumn
-from ebbtide.models.neural.loop import LoopConfig, Work, train_loop
+from ebbtide.models.neural.fit import Chosen, Fitting, fit_basis, fit_net
+from ebbtide.models.neural.loop import memory_in_words
 from ebbtide.models.neural.tensors import Events, choose_device, to_events
 from ebbtide.models.setting import Setting
 from ebbtide.models.trainable import check_trainable
 from ebbtide.sequences.batches import NUMBERS, TokenRows, by_length
 from ebbtide.sequences.event_log import Sequences
+from ebbtide.sequences.items.vectors import ItemVectors
 from ebbtide.sequences.vocabulary import Vocabulary
 
-_HELD_OUT = 10
 _INFERENCE_ROWS = 512
+_ITEMS = "items"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a net must know to be built: codes of each token, numbers of an event, base columns (0: none), settings."""
+    """What a net must know to be built: codes of each token, numbers of an event, base columns (0: none), settings,
+    and the vectors of the V known items, (V + 1, D), the first of them that of no item (None: the net learns its own)."""
 
     sizes: tuple[int, ...]
     numbers: int
     base: int
     deep: DeepConfig
+    vectors: NDArray[np.float32] | None = None
 
 
 class NeuralColumn:
-    """The column maker behind a sequence net; a subclass gives `name`, `words`, `reads_base` and `build`."""
+    """The column maker behind a sequence net; a subclass gives `name`, `words`, `build`, and says whether the net
+    looks at base columns and items. `space` is that of all nets."""
 
     name: ClassVar[str]
     words: ClassVar[Text]
     reads_base: ClassVar[bool] = False
+    reads_items: ClassVar[bool] = False
 
     def __init__(self, setting: Setting) -> None:
-        self.deep = setting.deep
+        self.deep = setting.deep.model_copy(update=setting.values_of(self.name))
         self._setting = setting
+        self._items = setting.item_vectors if self.reads_items else None
         self._vocabulary: Vocabulary | None = None
         self._basis: Basis | None = None
         self._net: nn.Module | None = None
@@ -72,52 +78,25 @@ class NeuralColumn:
     def fit(self, rows: Rows, *, seed: int) -> Self:
         """Train on all rows but those of every tenth user, who tell when to stop.
 
-        Raises DataError if the rows have one class, or no events.
+        Raises DataError if the rows have one class, or no events; RetryError if memory runs out.
         """
         check_trainable(rows)
         if rows.sequences is None:
             raise DefectError(f"{self.name} needs event sequences", f"{self.name} 需要事件序列")
         self._vocabulary = Vocabulary.fit(rows.sequences, most_items=self.deep.items)
-        self._basis = Basis.fit(rows.X) if self.reads_base else None
+        self._basis = fit_basis(rows) if self.reads_base else None
         torch.manual_seed(seed)
         device = choose_device(self.deep.device)
-        self._net = self.build(self._shape()).to(device)
+        with memory_in_words():
+            net = self.build(self._shape()).to(device)
         tokens, base = TokenRows.of(rows.sequences, self._vocabulary, self.deep.max_len), self._design(rows.X)
         y = torch.from_numpy(rows.y.astype(np.float32))
-        watched = rows.user % np.uint64(_HELD_OUT) == np.uint64(seed % _HELD_OUT)
-        if not 0 < rows.y[watched].sum() < watched.sum():
-            watched[:] = False
-        learnt, lengths = np.flatnonzero(~watched), tokens.lengths()
-        events = int(lengths[learnt].sum())
-        share = min(1.0, self.deep.max_events / self.deep.epochs / max(events, 1))
-        count = max(1, int(len(learnt) * share))
-        net = self._net
 
-        def loss(chosen: NDArray[np.int64]) -> Tensor:
-            odds = net(*_inputs(tokens, base, chosen, device))  # (B,)
+        def loss(chosen: Chosen, rng: np.random.Generator | None) -> Tensor:
+            odds = net(*self._inputs(tokens, base, chosen, device))  # (B,)
             return F.binary_cross_entropy_with_logits(odds.float(), y[torch.from_numpy(chosen)].to(device))
 
-        def batches(epoch: int) -> Iterator[NDArray[np.int64]]:
-            rng = np.random.default_rng((seed, epoch))
-            drawn = learnt if count == len(learnt) else rng.choice(learnt, count, replace=False)
-            for part in by_length(lengths[drawn], self.deep.batch, rng):
-                yield drawn[part]
-
-        def held_out() -> float:
-            parts = [held[i] for i in by_length(lengths[held], self.deep.batch, None)]
-            return sum(float(loss(p)) * len(p) for p in parts) / len(held)
-
-        held = np.flatnonzero(watched)
-        work = Work(batches, -(-count // self.deep.batch), loss, held_out if len(held) else None)
-        config = LoopConfig(
-            epochs=self.deep.epochs,
-            learning_rate=self.deep.learning_rate,
-            patience=self.deep.patience,
-            checkpoint=self._setting.checkpoints and self._setting.checkpoints / self.name,
-            key=f"{self.name} {seed} {len(rows)} {int(rows.as_of_us.max())} {self.deep.model_dump_json()}",
-        )
-        stage = Text(f"training {self.name}", f"训练 {self.name}")
-        train_loop(net, work, config, progress=self._setting.progress, stage=stage)
+        fit_net(net, rows, loss, Fitting(self.name, self.deep, self._setting, seed), tokens.lengths())
         self._net = net.cpu().double().eval()
         return self
 
@@ -130,7 +109,7 @@ class NeuralColumn:
         cpu = torch.device("cpu")
         with torch.no_grad():
             for rows in by_length(tokens.lengths(), _INFERENCE_ROWS, None):
-                events, own = _inputs(tokens, base, rows, cpu, torch.float64)
+                events, own = self._inputs(tokens, base, rows, cpu, torch.float64)
                 out[rows, 0] = self._net(events, own).numpy()
         return out
 
@@ -142,6 +121,9 @@ class NeuralColumn:
         self._vocabulary.save(folder)
         weights = {name: value.float().contiguous() for name, value in self._net.state_dict().items()}
         save_file(weights, folder / "net.safetensors")
+        if self._items is not None:
+            (folder / _ITEMS).mkdir()
+            self._items.save(folder / _ITEMS)
         about: dict[str, Any] = {"deep": self.deep.model_dump(), "basis": self._basis and self._basis.to_json()}
         (folder / "net.json").write_text(json.dumps(about), encoding="utf-8")
 
@@ -149,7 +131,8 @@ class NeuralColumn:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         about = json.loads((folder / "net.json").read_text(encoding="utf-8"))
-        column = cls(Setting(0.0, deep=DeepConfig(**about["deep"])))
+        items = ItemVectors.load(folder / _ITEMS) if (folder / _ITEMS).is_dir() else None
+        column = cls(Setting(0.0, deep=DeepConfig(**about["deep"]), item_vectors=items))
         column._vocabulary = Vocabulary.load(folder)
         column._basis = Basis.from_json(about["basis"]) if about["basis"] else None
         column._net = column.build(column._shape())
@@ -161,19 +144,26 @@ class NeuralColumn:
         if self._vocabulary is None:
             raise DefectError("a neural net is built before its vocabulary", "神经网络先于词表构建")
         base = self._basis.regressors if self._basis else 0
-        return Shape(self._vocabulary.sizes, len(NUMBERS), base, self.deep)
+        vectors = None if self._items is None else np.pad(self._items.vector, ((1, 0), (0, 0)))  # (V + 1, D)
+        return Shape(self._vocabulary.sizes, len(NUMBERS), base, self.deep, vectors)
 
     def _design(self, X: Matrix) -> NDArray[np.float32] | None:
         return self._basis.design(X) if self._basis else None
 
-
-def _inputs(
-    tokens: TokenRows,
-    base: NDArray[np.float32] | None,
-    rows: NDArray[np.int64],
-    device: torch.device,
-    dtype: torch.dtype = torch.float32,
-) -> tuple[Events, Tensor | None]:
-    """The events and the base columns (B, P) of some rows on the device."""
-    own = None if base is None else torch.from_numpy(base[rows]).to(device, dtype)
-    return to_events(tokens.batch(rows), device, dtype), own
+    def _inputs(
+        self,
+        tokens: TokenRows,
+        base: NDArray[np.float32] | None,
+        rows: Chosen,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Events, Tensor | None]:
+        """The events and the base columns (B, P) of some rows on the device; of an item, the version in force at the
+        row's moment."""
+        own = None if base is None else torch.from_numpy(base[rows]).to(device, dtype)
+        batch = tokens.batch(rows)
+        events = to_events(batch, device, dtype)
+        if self._items is None:
+            return events, own
+        places = self._items.rows(batch.item, tokens.at_us[rows][:, None]).astype(np.int64) + 1  # (B, T)
+        return replace(events, item=torch.from_numpy(places).to(device)), own

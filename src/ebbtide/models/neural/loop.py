@@ -7,9 +7,8 @@ each pass to resume from, progress. The same seed on the same machine gives the 
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,7 +29,8 @@ _FIRST_SHARE = 0.05  # of the steps, while the learning rate rises
 @dataclass(frozen=True)
 class LoopConfig:
     """`epochs`: most passes; `patience`: passes without a better held-out loss before stopping; `key`: what a checkpoint
-    must have been made for to be resumed; without `checkpoint` nothing is left behind."""
+    must have been made for to be resumed. The checkpoint of a finished training stays, and training again ends at once:
+    who gave the file's place removes it when all is done; without `checkpoint` nothing is left behind."""
 
     epochs: int = 10
     learning_rate: float = 2e-3
@@ -85,8 +85,6 @@ def train_loop(
         net.load_state_dict(best)
     net.eval()
     progress(named, config.epochs, config.epochs)
-    if config.checkpoint is not None:
-        shutil.rmtree(config.checkpoint, ignore_errors=True)
     return list(facts["losses"])
 
 
@@ -103,7 +101,7 @@ def _one_pass(
     torch.manual_seed(epoch)  # dropout of a resumed pass is that of an unbroken run
     total, count, planned = 0.0, 0, work.steps * config.epochs
     mixed: Any = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-    try:
+    with memory_in_words():
         for step, batch in enumerate(work.batches(epoch), work.steps * epoch):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _rate(step, planned)
@@ -114,11 +112,6 @@ def _one_pass(
             nn.utils.clip_grad_norm_(net.parameters(), config.clip)
             optimizer.step()
             total, count = total + float(loss.detach()), count + 1
-    except (torch.OutOfMemoryError, MemoryError):
-        raise RetryError(
-            "memory ran out while training a neural net: lower deep.batch, deep.max_len or deep.hidden and train again",
-            "训练神经网络时内存不足：请调低 deep.batch、deep.max_len 或 deep.hidden 后重新训练",
-        ) from None
     mean = total / max(count, 1)
     if not math.isfinite(mean):
         raise DataError(
@@ -127,6 +120,24 @@ def _one_pass(
             "神经网络的损失不是有限数：请调低 deep.learning_rate，并用 `ebbtide check` 检查数据中的无穷值",
         )
     return mean
+
+
+@contextmanager
+def memory_in_words() -> Iterator[None]:
+    """Memory that runs out becomes a RetryError; PyTorch tells it of the CPU in a plain RuntimeError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as fault:
+        if (
+            type(fault) is RuntimeError
+            and "not enough memory" not in str(fault)
+            and "allocate memory" not in str(fault)
+        ):
+            raise
+        raise RetryError(
+            "memory ran out while training a neural net: lower deep.batch, deep.max_len or deep.hidden and train again",
+            "训练神经网络时内存不足：请调低 deep.batch、deep.max_len 或 deep.hidden 后重新训练",
+        ) from None
 
 
 def _rate(step: int, planned: int) -> float:

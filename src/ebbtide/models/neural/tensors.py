@@ -8,15 +8,20 @@ import torch
 from torch import Tensor
 
 from ebbtide.sequences.batches import Batch
+from ebbtide.sequences.tokens import TOKENS
 
 
 @dataclass(frozen=True)
 class Events:
-    """A batch as tensors: codes (B, T, K) int64, numbers (B, T, N), length (B,) int64 on the device."""
+    """A batch as tensors on the device: codes (B, T, K) int64, numbers (B, T, N), length (B,) int64.
+
+    item (B, T) int64: places in the table of item vectors, 0 = none; without such a table, the item's token.
+    """
 
     codes: Tensor
     numbers: Tensor
     length: Tensor
+    item: Tensor
 
     def mask(self) -> Tensor:
         """True where there is an event, (B, T)."""
@@ -26,7 +31,17 @@ class Events:
 def to_events(batch: Batch, device: torch.device, dtype: torch.dtype = torch.float32) -> Events:
     """Copy a batch to the device."""
     codes, numbers, length = (torch.from_numpy(part) for part in (batch.codes, batch.numbers, batch.length))
-    return Events(codes.to(device, non_blocking=True), numbers.to(device, dtype, non_blocking=True), length.to(device))
+    codes = codes.to(device, non_blocking=True)
+    item = codes[..., TOKENS.index("item")]
+    return Events(codes, numbers.to(device, dtype, non_blocking=True), length.to(device), item)
+
+
+def pooled(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean and greatest value over each row's events: states (B, T, H), mask (B, T) -> (B, 2 H)."""
+    seen = mask.unsqueeze(-1)  # (B, T, 1)
+    mean = (states * seen).sum(1) / seen.sum(1)  # (B, H)
+    most = states.masked_fill(~seen, -torch.inf).amax(1)  # (B, H)
+    return torch.cat([mean, most], dim=1)  # (B, 2 H)
 
 
 def last_state(states: Tensor, length: Tensor) -> Tensor:
