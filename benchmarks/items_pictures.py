@@ -1,6 +1,6 @@
 """Item pictures end to end: are neighbours of one kind, and what do the vectors add where only looks tell?
 
-    python benchmarks/items_pictures.py [--data ../shared/data] [--users 4000]
+    python benchmarks/items_pictures.py [--data ../shared/data] [--users 4000] [--epochs 8]
 
 600 of 1,200 product pictures (fashion_product_images) train the autoencoder; the other 600 are asked for their nearest
 neighbours. Then simulated users, who never meet an item twice: each buys what looks alike, and views, before the moment
@@ -20,15 +20,15 @@ import polars as pl
 from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 
-from ebbtide.core.config import Config, ItemsConfig
 from ebbtide.core.ids import hash_texts
 from ebbtide.core.windows import to_us
 from ebbtide.evaluation.intervals import Estimate
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.ranking import auroc
 from ebbtide.events.schema import EVENT_COLUMNS, ITEM_COLUMNS
-from ebbtide.pipeline.item_vectors import fit_item_vectors
+from ebbtide.pipeline.item_vectors import with_whole_paths
 from ebbtide.sequences.event_log import EventLog
+from ebbtide.sequences.items.pictures import PictureEncoder
 from ebbtide.sequences.items.vectors import ItemVectors
 from machine import machine_line
 
@@ -42,9 +42,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         items, kinds = picture_items(asked.data / "fashion_product_images", Path(folder))
         known = items.with_columns(valid_from=START + pl.duration(days=1000) * (pl.int_range(pl.len()) % 2))
-        config = Config(items=ItemsConfig(encoder="pictures"))
-        trained = fit_item_vectors(config, Path(folder), known, START)
-        assert trained is not None
+        known = with_whole_paths(known, Path(folder))
+        trained = ItemVectors.fit(PictureEncoder(epochs=asked.epochs), known, START, seed=0)
         vectors = trained.renewed(known, START + timedelta(days=2000))
         held = vectors.valid_from > to_us(START)
     print(f"pictures: {len(trained.item)} trained on, {held.sum()} asked, {vectors.dims} numbers each")
@@ -131,6 +130,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--users", type=int, default=4000)
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the pictures; 0: as many as by default")
     return parser.parse_args()
 
 
