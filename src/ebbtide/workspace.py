@@ -27,6 +27,8 @@ from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.compare import compare
 from ebbtide.pipeline.comparison import ModelComparison
+from ebbtide.pipeline.compress import Wanted, compress
+from ebbtide.pipeline.compression import Compression
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
@@ -218,6 +220,10 @@ class Workspace:
     @property
     def _config_or_defaults(self) -> Config:
         return self.config if (self.path / "ebbtide.toml").is_file() else Config()
+
+    def compress(self, bundle: str | None = None, *, form: Wanted = "auto", promote: bool = False) -> Compression:
+        """A bundle (default: the current one) in smaller and faster forms, measured; `promote` writes the chosen one."""
+        return compress(self.path, bundle=bundle, form=form, promote=promote, progress=self._progress)
 
     @property
     def models(self) -> Models:

@@ -165,6 +165,21 @@ def test_compare_judges_kinds_of_models_on_the_same_customers(
     assert "recency 排序最好" in capsys.readouterr().out
 
 
+def test_compress_measures_and_writes_on_request(shop: Path, tmp_path: Path, answer: Any) -> None:
+    folder = tmp_path / "compressed"
+    shutil.copytree(shop, folder)
+    measured = answer("compress", "-w", str(folder))
+    assert [f["form"] for f in measured["forms"]] == ["full", "distilled"]
+    assert measured["written"] is None
+    made = answer("compress", measured["bundle"], "--form", "distilled", "--promote", "-w", str(folder))
+    assert answer("models", "list", "-w", str(folder))["current"] == made["written"]
+    assert answer("score", "-w", str(folder))["model"] == made["written"]
+    assert answer("compress", "-w", str(folder), code=2)["error"]["code"] == "input"
+    assert (
+        answer("compress", measured["bundle"], "--form", "int8", "-w", str(folder), code=2)["error"]["code"] == "input"
+    )
+
+
 def test_quarantine_can_be_exported_corrected_and_ingested(shop: Path, tmp_path: Path, answer: Any) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(shop, folder)

@@ -42,6 +42,10 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
     ("compare", Text("train several models and judge them side by side", "训练多个模型并逐一对比")),
+    (
+        "compress",
+        Text("smaller and faster forms of a trained bundle, measured", "已训练模型包的更小更快的形式，附实测"),
+    ),
     ("models", Text("list, promote, roll back and compare trained bundles", "列出、启用、回退和比较已训练的模型包")),
     ("train-table", Text("train on a ready-made labelled table without events", "在现成的带标签表（无事件）上训练")),
     ("score-table", Text("score the rows of a table by such a model", "用此类模型为表中各行评分")),

@@ -42,7 +42,7 @@ class ItemCnn(nn.Module):
         places, back = item.unique(return_inverse=True)  # (U,), (B, T)
         signal = F.embedding(places, self.table).unsqueeze(1)  # (U, 1, D)
         heard = F.gelu(self.conv(signal)).flatten(1)  # (U, C * D/4)
-        return F.embedding(back, self.mix(heard))  # (B, T, W)
+        return F.embedding(back.view(item.shape), self.mix(heard))  # (B, T, W)
 
 
 class HybridNet(nn.Module):

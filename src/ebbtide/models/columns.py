@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -84,7 +84,8 @@ class ColumnMaker(Protocol):
     safetensors in a folder of its own, never pickled.
     """
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str: ...
 
     def fit(self, rows: Rows, *, seed: int) -> Self: ...
 

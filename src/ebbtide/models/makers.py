@@ -19,6 +19,7 @@ from ebbtide.core.errors import MissingBundleError, MissingExtraError
 from ebbtide.core.language import Text
 from ebbtide.models.base import Matrix
 from ebbtide.models.columns import ColumnMaker
+from ebbtide.models.neural.exported import ExportedColumn, is_exported
 from ebbtide.models.projection import Components, Factors
 from ebbtide.models.segments import Segments
 from ebbtide.models.setting import Setting
@@ -28,13 +29,15 @@ from ebbtide.sequences.event_log import Sequences
 @dataclass(frozen=True)
 class Maker:
     """A column maker in the registry. `reads_events`: it needs the rows' event sequences; `reads_items`: it looks at
-    item vectors where there are some. `learns_labels`: only a `ReadModel` may read its columns."""
+    item vectors where there are some. `learns_labels`: only a `ReadModel` may read its columns. `exports`: it is a
+    `NeuralColumn`, which can be served as an ONNX graph."""
 
     make: Callable[[Setting], ColumnMaker]
     load: Callable[[Path], ColumnMaker]
     reads_events: bool = True
     reads_items: bool = False
     learns_labels: bool = True
+    exports: bool = False
 
 
 def deep(module: str, name: str) -> Any:
@@ -59,11 +62,11 @@ def _compression(cls: type[Components] | type[Factors] | type[Segments]) -> Make
 
 
 MAKERS: dict[str, Maker] = {
-    "rnn": _net("rnn", "GruColumn"),
-    "lstm": _net("rnn", "LstmColumn"),
-    "cnn": _net("cnn", "CnnColumn"),
-    "transformer": _net("transformer", "TransformerColumn"),
-    "cnn_rnn": _net("cnn_rnn", "HybridColumn", reads_items=True),
+    "rnn": _net("rnn", "GruColumn", exports=True),
+    "lstm": _net("rnn", "LstmColumn", exports=True),
+    "cnn": _net("cnn", "CnnColumn", exports=True),
+    "transformer": _net("transformer", "TransformerColumn", exports=True),
+    "cnn_rnn": _net("cnn_rnn", "HybridColumn", reads_items=True, exports=True),
     "vae_code": _net("vae", "VaeColumns", reads_events=False, learns_labels=False),
     "pca": _compression(Components),
     "segments": _compression(Segments),
@@ -107,4 +110,7 @@ def load_makers(folder: Path) -> tuple[ColumnMaker, ...]:
             "模型包含有此版本不认识的列生成器：{names}；请重新训练",
             names=", ".join(unknown),
         )
-    return tuple(MAKERS[name].load(folder / name) for name in names)
+    return tuple(
+        ExportedColumn.load(folder / name) if is_exported(folder / name) else MAKERS[name].load(folder / name)
+        for name in names
+    )

@@ -17,6 +17,7 @@ from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbdModel
 from ebbtide.models.boosted_code import BoostedCodeModel
 from ebbtide.models.decision_tree import DecisionTreeConfig, DecisionTreeModel
+from ebbtide.models.distilled import DistilledModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
 from ebbtide.models.lightgbm_large import LargeLightGbmModel
 from ebbtide.models.logistic import LogisticConfig, LogisticModel
@@ -114,6 +115,8 @@ MODELS: dict[str, Entry] = {
     "mlp": Entry(lambda s: deep("mlp", "MlpModel")(s), lambda f: deep("mlp", "MlpModel").load(f), space=_NET_SPACE),
     "vae": Entry(lambda _: BoostedCodeModel(), BoostedCodeModel.load, makers=("vae_code",), staged=True),
 }
+STUDENTS: dict[str, Callable[[Path], Model]] = {DistilledModel.name: DistilledModel.load}
+"""Models that no training makes, for they learn from another model: see `forms.py`."""
 
 
 def candidates(name: str) -> dict[str, Entry]:
@@ -162,7 +165,8 @@ def read_items(entries: Mapping[str, Entry]) -> bool:
 def load_stack(folder: Path) -> StackModel:
     """Read a saved stack with its members. Raises MissingBundleError on a member that this version does not know."""
     about: dict[str, Any] = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
-    unknown = sorted(set(about) - set(MODELS))
+    load = {name: entry.load for name, entry in MODELS.items()} | STUDENTS
+    unknown = sorted(set(about) - set(load))
     if unknown:
         raise MissingBundleError(
             "the bundle holds models that this version does not know: {names}; train again",
@@ -170,7 +174,7 @@ def load_stack(folder: Path) -> StackModel:
             names=", ".join(unknown),
         )
     return StackModel(
-        [MODELS[name].load(folder / name) for name in about],
+        [load[name](folder / name) for name in about],
         [member["weight"] for member in about.values()],
         names=list(about),
         reads=[tuple((first, stop) for first, stop in member["reads"]) for member in about.values()],

@@ -140,6 +140,12 @@ class NeuralColumn:
         column._net = column._net.double().eval()
         return column
 
+    def parts(self) -> tuple[nn.Module, Vocabulary, Basis | None, ItemVectors | None]:
+        """The fitted net, and the vocabulary, the scale and the item vectors that make its inputs."""
+        if self._net is None or self._vocabulary is None:
+            raise DefectError("a neural net is used before it is fitted", "神经网络尚未拟合就被使用")
+        return self._net, self._vocabulary, self._basis, self._items
+
     def _shape(self) -> Shape:
         if self._vocabulary is None:
             raise DefectError("a neural net is built before its vocabulary", "神经网络先于词表构建")

@@ -39,6 +39,9 @@ class EventEmbedding(nn.Module):
 
     def forward(self, codes: Tensor, numbers: Tensor) -> Tensor:
         B, T, K = codes.shape
-        rows = (codes + self.starts).view(B * T, K)  # (B*T, K)
-        tokens = F.embedding_bag(rows, self.table, mode="sum").view(B, T, -1)  # (B, T, W)
+        rows = codes + self.starts  # (B, T, K)
+        if torch.onnx.is_in_onnx_export():  # ONNX has no bags: they would become a loop over the events
+            tokens = F.embedding(rows, self.table).sum(dim=2)  # (B, T, W)
+        else:
+            tokens = F.embedding_bag(rows.view(B * T, K), self.table, mode="sum").view(B, T, -1)  # (B, T, W)
         return self.dropout(self.norm(tokens + self.time(numbers)))  # (B, T, W)

@@ -80,9 +80,7 @@ class ItemVectors:
 
         `items` are hashes of any shape, `at_us` moments that broadcast to it; hash 0 stands for no item.
         """
-        at = np.ascontiguousarray(np.broadcast_to(np.asarray(at_us, np.int64), items.shape)).ravel()
-        asked = np.ascontiguousarray(items).ravel()
-        return np.asarray(_rows(self.item, self.valid_from, asked, at)).reshape(items.shape)
+        return version_places(self.item, self.valid_from, items, at_us)
 
     def look_up(self, items: NDArray[np.uint64], at_us: NDArray[np.int64] | int) -> Vectors:
         """The vectors, (..., D); zeros where nothing is known (`rows` tells)."""
@@ -106,6 +104,18 @@ class ItemVectors:
         encoder = load_encoder(about["encoder"], folder / _ENCODER)
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             return cls(encoder, about["scale"], **dict(arrays), problems=Counter(about["problems"]))
+
+
+def version_places(
+    item: NDArray[np.uint64],
+    valid_from: NDArray[np.int64],
+    asked: NDArray[np.uint64],
+    at_us: NDArray[np.int64] | int,
+) -> NDArray[np.int32]:
+    """`ItemVectors.rows` by the hashes and moments of its versions alone."""
+    at = np.ascontiguousarray(np.broadcast_to(np.asarray(at_us, np.int64), asked.shape)).ravel()
+    flat = np.ascontiguousarray(asked).ravel()
+    return np.asarray(_rows(item, valid_from, flat, at)).reshape(asked.shape)
 
 
 def known_items(items: pl.DataFrame, until: datetime) -> pl.DataFrame:
