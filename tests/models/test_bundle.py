@@ -98,7 +98,7 @@ def test_a_bundle_without_purchase_models_comes_back_without(bundle, tmp_path):
 
 def test_nothing_is_pickled_and_every_file_is_sealed(written):
     files = {p.relative_to(written).as_posix() for p in written.rglob("*") if p.is_file()}
-    assert {p.rsplit(".", 1)[1] for p in files} <= {"json", "md", "txt", "npz"}
+    assert {p.rsplit(".", 1)[1] for p in files} <= {"json", "md", "txt", "npz", "safetensors"}
     manifest = json.loads((written / "manifest.json").read_text(encoding="utf-8"))
     assert set(manifest["files"]) == files - {"manifest.json"}
     assert {len(digest) for digest in (*manifest["files"].values(), manifest["sha256"])} == {64}
