@@ -227,6 +227,17 @@ class DeepConfig(_Stage):
         "一次训练最多读取的事件总数",
         ge=10_000,
     )
+    size: str = setting(
+        "tiny", "size of the event model: tiny, small, base, large, xl", "事件模型的规模：tiny、small、base、large、xl"
+    )
+    encoder: Literal["", "gru", "transformer"] = setting(
+        "", "encoder of the event model; empty: that of its size", "事件模型的编码器；空：取其规模的默认"
+    )
+    pretrained: str = setting(
+        "",
+        "folder of a pretrained event model to start from; empty: pretrain here",
+        "作为起点的预训练事件模型文件夹；空：就地预训练",
+    )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", "auto、cpu 或 cuda")
 
 

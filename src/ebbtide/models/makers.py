@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -71,6 +71,8 @@ MAKERS: dict[str, Maker] = {
     "pca": _compression(Components),
     "segments": _compression(Segments),
     "factors": _compression(Factors),
+    "event_state": replace(_sequence_net("event_model.columns", "EventState"), learns_labels=False),
+    "event_model": _sequence_net("event_model.columns", "EventModel"),
 }
 
 

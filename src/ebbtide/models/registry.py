@@ -114,6 +114,14 @@ MODELS: dict[str, Entry] = {
     "cnn_rnn": _reads("cnn_rnn"),
     "mlp": Entry(lambda s: deep("mlp", "MlpModel")(s), lambda f: deep("mlp", "MlpModel").load(f), space=_NET_SPACE),
     "vae": Entry(lambda _: BoostedCodeModel(), BoostedCodeModel.load, makers=("vae_code",), staged=True),
+    "event_model": _reads("event_model"),
+    "event_boost": Entry(
+        lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
+        LightGbmModel.load,
+        makers=("event_state",),
+        staged=True,
+        needs_events=True,
+    ),
 }
 STUDENTS: dict[str, Callable[[Path], Model]] = {DistilledModel.name: DistilledModel.load}
 """Models that no training makes, for they learn from another model: see `forms.py`."""

@@ -62,17 +62,18 @@ class TokenRows:
         """How many events each row will have, (N,), at least 1; events that arrived late may make it fewer."""
         return np.asarray(_lengths(self.log.start, self.log.time, self.user, self.at_us, self.since_us, self.max_len))
 
-    def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """These rows, padded to the longest of them."""
+    def batch(self, rows: NDArray[np.int64], *, multiple: int = 1) -> Batch:
+        """These rows, padded to the longest of them, rounded up to a multiple (so that few shapes occur)."""
         own = self.user[rows], self.at_us[rows], self.since_us[rows]
-        longest = int(_lengths(self.log.start, self.log.time, *own, self.max_len).max(initial=1))
-        codes = np.zeros((len(rows), longest, len(TOKENS)), np.int64)
-        numbers = np.zeros((len(rows), longest, len(NUMBERS)), np.float32)
-        item, length = np.zeros((len(rows), longest), np.uint64), np.zeros(len(rows), np.int64)
+        most = int(_lengths(self.log.start, self.log.time, *own, self.max_len).max(initial=1))
+        most = -(-most // multiple) * multiple
+        codes = np.zeros((len(rows), most, len(TOKENS)), np.int64)
+        numbers = np.zeros((len(rows), most, len(NUMBERS)), np.float32)
+        item, length = np.zeros((len(rows), most), np.uint64), np.zeros(len(rows), np.int64)
         log = self.log
         _fill(log.start, log.time, log.known, log.codes, log.item, *own, codes, numbers, item, length)
         length = np.maximum(length, 1)
-        longest = int(length.max(initial=1))
+        longest = -(-int(length.max(initial=1)) // multiple) * multiple
         codes, numbers = np.ascontiguousarray(codes[:, :longest]), np.ascontiguousarray(numbers[:, :longest])
         return Batch(codes, numbers, length, item[:, :longest])
 

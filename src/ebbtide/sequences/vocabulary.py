@@ -68,7 +68,7 @@ class Vocabulary:
             _FIRST + len(self.items),
             _FIRST + len(self.categories),
             _FIRST + len(self.channels),
-            _FIRST + len(self.price_edges) + 1,
+            _FIRST + _PRICE_BINS,
             _FIRST + len(_QUANTITY_EDGES) + 1,
             _FIRST + len(_RATING_EDGES) + 1,
             24 + 1,

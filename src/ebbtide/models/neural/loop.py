@@ -60,7 +60,9 @@ def train_loop(
     Raises DataError if the loss is not finite, RetryError if memory runs out.
     """
     device = next(net.parameters()).device
-    optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cuda"
+    )
     best: dict[str, Tensor] | None = None
     facts: dict[str, Any] = {"key": config.key, "epoch": 0, "losses": [], "best": math.inf}
     if config.checkpoint is not None:
@@ -99,7 +101,7 @@ def _one_pass(
     """One pass over the training rows; the mean loss."""
     net.train()
     torch.manual_seed(epoch)  # dropout of a resumed pass is that of an unbroken run
-    total, count, planned = 0.0, 0, work.steps * config.epochs
+    total, count, planned = torch.zeros((), device=device), 0, work.steps * config.epochs
     mixed: Any = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with memory_in_words():
         for step, batch in enumerate(work.batches(epoch), work.steps * epoch):
@@ -111,8 +113,8 @@ def _one_pass(
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), config.clip)
             optimizer.step()
-            total, count = total + float(loss.detach()), count + 1
-    mean = total / max(count, 1)
+            total, count = total + loss.detach(), count + 1  # stays on the device: reading it would wait for the GPU
+    mean = float(total) / max(count, 1)
     if not math.isfinite(mean):
         raise DataError(
             "the loss of a neural net is no finite number: lower deep.learning_rate, and look for infinite values in "

@@ -1,0 +1,111 @@
+"""A pretrained event net with all that is needed to go on: its configuration and what it was trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ebbtide.core.config import DeepConfig
+from ebbtide.core.errors import InputError, MissingError
+from ebbtide.core.progress import Progress, silent
+from ebbtide.models.base import Rows
+from ebbtide.models.event_model.encoder import EventNet
+from ebbtide.models.event_model.pretrain import PretrainConfig, pretrain
+from ebbtide.models.event_model.sizes import EventModelConfig, config_of
+from ebbtide.models.event_model.slices import Slices
+from ebbtide.models.neural.tensors import choose_device
+from ebbtide.sequences.batches import NUMBERS
+from ebbtide.sequences.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """`sizes`: the numbers of codes of each token; a vocabulary must have the same for the net to read its events."""
+
+    config: EventModelConfig
+    sizes: tuple[int, ...]
+    net: EventNet
+
+    def fresh(self) -> EventNet:
+        """A copy of the net, to be trained on."""
+        net = EventNet(self.config, self.sizes, len(NUMBERS))
+        net.load_state_dict(self.net.state_dict())
+        return net
+
+    def save(self, folder: Path) -> None:
+        """Weights as safetensors, the rest as JSON."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.float().contiguous() for name, value in self.net.state_dict().items()}
+        save_file(weights, folder / "event_net.safetensors")
+        about = {"config": self.config.to_json(), "sizes": list(self.sizes)}
+        (folder / "event_net.json").write_text(json.dumps(about), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises MissingError if there is nothing."""
+        if not (folder / "event_net.json").is_file():
+            raise MissingError(
+                "no pretrained event model in the folder that deep.pretrained names: run `ebbtide pretrain` first",
+                "deep.pretrained 所指文件夹中没有预训练的事件模型：请先运行 `ebbtide pretrain`",
+            )
+        about = json.loads((folder / "event_net.json").read_text(encoding="utf-8"))
+        config, sizes = EventModelConfig.from_json(about["config"]), tuple(about["sizes"])
+        net = EventNet(config, sizes, len(NUMBERS))
+        net.load_state_dict(load_file(folder / "event_net.safetensors"))
+        return cls(config, sizes, net.eval())
+
+    def vocabulary(self, rows: Rows) -> Vocabulary:
+        """A vocabulary of another shop's rows in this net's sizes. Raises InputError if its sizes differ."""
+        own = shop_vocabulary(rows, self.config)
+        if own.sizes != self.sizes:
+            raise InputError(
+                "the pretrained event model knows single items or categories of its own shop: pretrain with "
+                "`--portable` for use in another one",
+                "该预训练事件模型含有其自身店铺的商品或类目：若要用于其他店铺，请用 `--portable` 预训练",
+            )
+        return own
+
+
+def shop_vocabulary(rows: Rows, config: EventModelConfig) -> Vocabulary:
+    """The vocabulary of the rows' events; without item embeddings, names of categories and channels are left out too."""
+    if rows.sequences is None:
+        raise ValueError("a vocabulary needs event sequences")
+    return Vocabulary.fit(rows.sequences, most_items=config.items, most_others=500 if config.items else 0)
+
+
+def shop_slices(rows: Rows, vocabulary: Vocabulary, config: EventModelConfig) -> Slices:
+    """What pretraining draws from: nothing after the newest row's outcome window."""
+    if rows.sequences is None:
+        raise ValueError("slices need event sequences")
+    limit = int(rows.as_of_us.max()) + rows.embargo_us
+    return Slices(vocabulary.encode(rows.sequences.log), limit, rows.embargo_us, config.max_len, vocabulary.sizes[0])
+
+
+def pretrain_here(
+    rows: Rows,
+    vocabulary: Vocabulary,
+    deep: DeepConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress = silent,
+) -> Pretrained:
+    """Pretrain on the rows' own histories, as `[deep]` says."""
+    config = config_of(deep.size, deep.encoder)
+    torch.manual_seed(seed)
+    net = EventNet(config, vocabulary.sizes, len(NUMBERS)).to(choose_device(deep.device))
+    how = PretrainConfig(
+        epochs=deep.epochs,
+        learning_rate=deep.learning_rate,
+        max_events=deep.max_events,
+        patience=deep.patience,
+        checkpoint=checkpoint,
+        key=f"{seed} {len(rows)} {int(rows.as_of_us.max())} {deep.model_dump_json()}",
+    )
+    pretrain(net, [shop_slices(rows, vocabulary, config)], vocabulary.sizes, how, seed=seed, progress=progress)
+    return Pretrained(config, vocabulary.sizes, net.cpu().eval())
