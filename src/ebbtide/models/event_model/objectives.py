@@ -38,15 +38,14 @@ class Objectives(nn.Module):
 
     def next_loss(self, states: Tensor, events: Events) -> Tensor:
         """Cross-entropy of the next event's tokens, and the squared error of its log gap."""
-        told = self.next(states[:, :-1])  # (B, T - 1, sum of sizes + 1)
-        mask = events.mask()[:, 1:]  # (B, T - 1)
-        if not mask.any():
-            return told.sum() * 0.0
-        told, codes = told[mask], events.codes[:, 1:][mask]  # (E, S + 1), (E, K)
-        loss = F.mse_loss(told[:, -1].float(), events.numbers[:, 1:, 0][mask].float()) * 4.0
-        for logits, place in zip(told[:, :-1].split(self.parts, dim=1), self.places, strict=True):
-            loss = loss + F.cross_entropy(logits.float(), codes[:, place]) / len(self.places)
-        return loss  # ()
+        told = self.next(states[:, :-1]).float()  # (B, T - 1, sum of sizes + 1)
+        here = events.mask()[:, 1:].float()  # (B, T - 1)
+        codes, gaps = events.codes[:, 1:], events.numbers[:, 1:, 0]  # (B, T - 1, K), (B, T - 1)
+        loss = 4.0 * (told[..., -1] - gaps).square()  # (B, T - 1)
+        for logits, place in zip(told[..., :-1].split(self.parts, dim=-1), self.places, strict=True):
+            wrong = F.cross_entropy(logits.transpose(1, 2), codes[..., place], reduction="none")  # (B, T - 1)
+            loss = loss + wrong / len(self.places)
+        return (loss * here).sum() / here.sum().clamp(min=1.0)  # ()
 
     def window_loss(self, last: Tensor, counts: Tensor, known: Tensor) -> Tensor:
         """Poisson loss of the counts of each type in the window, over the rows whose window has closed."""

@@ -31,8 +31,9 @@ _POOL = 16
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """`users`: in a batch, two slices each; `max_events`: read in all; `contrast`: coles or vicreg. `compiled`: let
-    PyTorch compile the net, which pays on a GPU; batches are then padded to multiples of `multiple` events."""
+    """`users`: in a batch, two slices each; `max_events`: read in all; `contrast`: coles or vicreg. Batches are padded to
+    multiples of `multiple` events, for nets that are compiled for each shape. `watched`: a twentieth of the users is
+    held out and tells when to stop."""
 
     epochs: int = 10
     users: int = 128
@@ -40,8 +41,8 @@ class PretrainConfig:
     max_events: int = 5_000_000
     patience: int = 3
     contrast: str = "coles"
-    compiled: bool = False
     multiple: int = 1
+    watched: bool = True
     checkpoint: Path | None = None
     key: str = ""
 
@@ -79,7 +80,7 @@ def pretrain(
 ) -> list[float]:
     """Pretrain `net` in place on the histories of one or more shops; the held-out loss of each pass.
 
-    Every twentieth user of each shop is held out and tells when to stop. Under `torchrun` each process takes its share
+    Under `torchrun` each process takes its share
     of the users of a pass. `measured` hears of the throughput after each pass.
     Raises DataError if no shop has users with enough events.
     """
@@ -99,8 +100,6 @@ def pretrain(
     module = task
     if world > 1:
         module = nn.parallel.DistributedDataParallel(task, [device.index] if device.type == "cuda" else None)
-    if config.compiled:
-        module = torch.compile(module)
     meter = Throughput.of(net, device)
     mean_len = max(1.0, float(np.mean([min(s.max_len, np.diff(s.log.start).mean()) for s in shops])) / 2)
     whole = sum(map(len, learnt))
@@ -124,7 +123,8 @@ def pretrain(
         rng = np.random.default_rng((seed, 1_000_003))
         return float(np.mean([float(loss(drawn)) for drawn in _pooled(shops, held, config, min(8, steps), rng)]))
 
-    work = Work(batches, steps, loss, held_out if all(len(u) > 1 for u in held) and world == 1 else None)
+    watch = config.watched and world == 1 and all(len(u) > 1 for u in held)
+    work = Work(batches, steps, loss, held_out if watch else None)
     loop = LoopConfig(
         epochs=config.epochs,
         learning_rate=config.learning_rate,

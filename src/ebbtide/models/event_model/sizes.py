@@ -50,11 +50,11 @@ class EventModelConfig:
 SIZES: dict[str, EventModelConfig] = {
     "tiny": EventModelConfig(),
     "small": EventModelConfig(width=256, layers=2, heads=4, items=2_000, max_len=256),
-    "base": EventModelConfig("transformer", width=512, layers=8, heads=8, items=10_000, max_len=512),
-    "large": EventModelConfig("transformer", width=1024, layers=24, heads=16, items=50_000, max_len=512),
-    "xl": EventModelConfig("transformer", width=1792, layers=26, heads=14, items=60_000, max_len=1024),
+    "base": EventModelConfig("transformer", width=512, layers=8, heads=8, items=10_000, max_len=512, dropout=0.0),
+    "large": EventModelConfig("transformer", width=1024, layers=24, heads=16, items=50_000, max_len=512, dropout=0.0),
+    "xl": EventModelConfig("transformer", width=1792, layers=26, heads=14, items=60_000, max_len=1024, dropout=0.0),
 }
-"""About 0.1 million, 1 million, 30 million, 0.35 billion and 1 billion parameters."""
+"""About 0.1 million, 1.4 million, 26 million, 0.3 billion and 1 billion parameters."""
 
 
 def config_of(size: str, encoder: str = "") -> EventModelConfig:

@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from ebbtide.sequences.batches import TokenRows
 from ebbtide.sequences.tokens import TokenLog
 
-LEAST = 4
-"""The shortest slice, in events; users with fewer events are left out."""
-
 
 @dataclass(frozen=True)
 class Slices:
     """Draws slices from a log, looking at nothing that occurred or arrived after `limit_us`.
 
     A slice ends at a moment between one of the user's events and the next, so that silence is learnt too. Windows of
-    `window_us` after a slice that reach past `limit_us` are not known.
+    `window_us` after a slice that reach past `limit_us` are not known. `shortest`: of a slice, in events; users with
+    fewer are left out.
     """
 
     log: TokenLog
@@ -28,19 +26,20 @@ class Slices:
     window_us: int
     max_len: int
     types: int
+    shortest: int = 4
 
     def users(self) -> NDArray[np.int64]:
         """The users with enough events, ascending."""
         seen = (self.log.time <= self.limit_us) & (self.log.known <= self.limit_us)
         total = np.concatenate([[0], np.cumsum(seen)])
-        return np.flatnonzero(np.diff(total[self.log.start]) >= LEAST)
+        return np.flatnonzero(np.diff(total[self.log.start]) >= self.shortest)
 
     def draw(self, users: NDArray[np.int64], rng: np.random.Generator) -> TokenRows:
         """Two slices of each user, rows 2i and 2i + 1 of user i."""
         owner = np.repeat(users, 2)
         luck = rng.random((len(owner), 3))
         luck[1::2, 2] = luck[::2, 2]  # twins of like length: little is padded
-        at, since = _draw(self.log.start, self.log.time, self.limit_us, owner, luck, self.max_len)
+        at, since = _draw(self.log.start, self.log.time, self.limit_us, owner, luck, self.max_len, self.shortest)
         return TokenRows(self.log, owner, at, since, self.max_len)
 
     def windows(self, rows: TokenRows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -59,18 +58,20 @@ def _draw(
     owner: NDArray[np.int64],
     luck: NDArray[np.float64],
     max_len: int,
+    shortest: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     at, since = np.empty(len(owner), np.int64), np.empty(len(owner), np.int64)
     for r in range(len(owner)):
         low, high = start[owner[r]], start[owner[r] + 1]
         while high > low and time[high - 1] > limit:
             high -= 1
-        last = low + min(3, high - low - 1) + int(luck[r, 0] * max(1, high - low - 3))
+        first = shortest - 1
+        last = low + min(first, high - low - 1) + int(luck[r, 0] * max(1, high - low - first))
         last = min(last, high - 1)
         after = time[last + 1] if last + 1 < high else limit
         at[r] = time[last] + int(luck[r, 1] * max(0, after - time[last]))
         longest = min(max_len, last - low + 1)
-        length = min(longest, 4 + int(luck[r, 2] * max(1, longest - 3)))
+        length = min(longest, shortest + int(luck[r, 2] * max(1, longest - first)))
         since[r] = time[last - length + 1]
     return at, since
 
