@@ -32,6 +32,7 @@ from ebbtide.pipeline.compression import Compression
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
+from ebbtide.pipeline.pretrain import PretrainReport, pretrain_workspaces
 from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export_quarantine, list_quarantine
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
@@ -128,6 +129,26 @@ class Workspace:
             sampler=sampler,
             fresh=fresh,
             until=_moment(until),
+            progress=self._progress,
+        )
+
+    def pretrain(
+        self,
+        *,
+        out: str | Path | None = None,
+        others: Sequence[str | Path] = (),
+        until: Moment | None = None,
+        portable: bool = False,
+    ) -> PretrainReport:
+        """Pretrain an event model, without labels, on this workspace and perhaps `others`; by default into
+        `.ebbtide/pretrained`."""
+        shops = [(self.config, self.path), *((load_config(Path(o) / "ebbtide.toml"), Path(o)) for o in others)]
+        return pretrain_workspaces(
+            shops,
+            Path(out) if out else self.path / ".ebbtide" / "pretrained",
+            until=_moment(until),
+            portable=portable,
+            seed=self.config.train.seed,
             progress=self._progress,
         )
 

@@ -37,6 +37,7 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ),
     ("train", Text("fit, calibrate and honestly test a model", "训练、校准并如实检验模型")),
     ("tune", Text("search better settings for a model on past moments", "在历史时点上为模型搜索更好的参数")),
+    ("pretrain", Text("an event model from raw event streams, without labels", "不用标签，从原始事件流预训练事件模型")),
     ("score", Text("the ranked list of customers at risk, with reasons", "按风险排序的顾客名单及原因")),
     ("explain", Text("one customer: risk, reasons, history", "单个顾客：风险、原因、历史")),
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),

@@ -71,6 +71,14 @@ class Pretrained:
         return own
 
 
+def new_net(config: EventModelConfig, sizes: tuple[int, ...], device: str, seed: int) -> EventNet:
+    """An untrained net on its device; the same seed gives the same weights."""
+    torch.manual_seed(seed)
+    net = EventNet(config, sizes, len(NUMBERS))
+    net.to(choose_device(device))
+    return net
+
+
 def shop_vocabulary(rows: Rows, config: EventModelConfig) -> Vocabulary:
     """The vocabulary of the rows' events; without item embeddings, names of categories and channels are left out too."""
     if rows.sequences is None:
@@ -97,8 +105,7 @@ def pretrain_here(
 ) -> Pretrained:
     """Pretrain on the rows' own histories, as `[deep]` says."""
     config = config_of(deep.size, deep.encoder)
-    torch.manual_seed(seed)
-    net = EventNet(config, vocabulary.sizes, len(NUMBERS)).to(choose_device(deep.device))
+    net = new_net(config, vocabulary.sizes, deep.device, seed)
     how = PretrainConfig(
         epochs=deep.epochs,
         learning_rate=deep.learning_rate,
