@@ -15,7 +15,6 @@ from typing import Any
 from ebbtide.core.errors import InputError, MissingBundleError
 from ebbtide.models.base import Model
 from ebbtide.models.bgnbd import BgNbdModel
-from ebbtide.models.boosted_code import BoostedCodeModel
 from ebbtide.models.decision_tree import DecisionTreeConfig, DecisionTreeModel
 from ebbtide.models.distilled import DistilledModel
 from ebbtide.models.lightgbm import BoostingConfig, LightGbmModel
@@ -77,6 +76,17 @@ def _reads(maker: str) -> Entry:
     )
 
 
+def _boosts(maker: str) -> Entry:
+    """`lightgbm` on the base columns and those of a column maker that knows no labels."""
+    return Entry(
+        lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
+        LightGbmModel.load,
+        makers=(maker,),
+        staged=True,
+        needs_events=MAKERS[maker].reads_events,
+    )
+
+
 MODELS: dict[str, Entry] = {
     "recency": Entry(lambda _: RecencyModel(), RecencyModel.load, needs_events=True),
     "frequency": Entry(lambda _: FrequencyModel(), FrequencyModel.load, needs_events=True),
@@ -113,15 +123,9 @@ MODELS: dict[str, Entry] = {
     "transformer": _reads("transformer"),
     "cnn_rnn": _reads("cnn_rnn"),
     "mlp": Entry(lambda s: deep("mlp", "MlpModel")(s), lambda f: deep("mlp", "MlpModel").load(f), space=_NET_SPACE),
-    "vae": Entry(lambda _: BoostedCodeModel(), BoostedCodeModel.load, makers=("vae_code",), staged=True),
+    "vae": _boosts("vae_code"),
     "event_model": _reads("event_model"),
-    "event_boost": Entry(
-        lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
-        LightGbmModel.load,
-        makers=("event_state",),
-        staged=True,
-        needs_events=True,
-    ),
+    "event_boost": _boosts("event_state"),
 }
 STUDENTS: dict[str, Callable[[Path], Model]] = {DistilledModel.name: DistilledModel.load}
 """Models that no training makes, for they learn from another model: see `forms.py`."""
