@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
-from ebbtide.features.selection import select
+from ebbtide.features.selection import rank_importance, select
 
 NAMES = ("signal", "copy", "constant", "unknown", "noise", "weak", "known_or_not")
 
@@ -49,3 +50,15 @@ def test_nothing_that_varies_is_nothing_to_keep() -> None:
     """A matrix of constants, and one without rows."""
     assert select(np.ones((5, 2), np.float32), np.zeros(5), ("a", "b")) == ()
     assert select(np.ones((0, 2), np.float32), np.zeros(0), ("a", "b")) == ()
+
+
+def test_rank_importance_is_the_rank_correlation_with_the_label(
+    data: tuple[NDArray[np.float32], NDArray[np.float64]],
+) -> None:
+    """As SciPy has it, where nothing is missing; zero for what is constant or unknown."""
+    X, y = data
+    found = dict(zip(NAMES, rank_importance(X, y), strict=True))
+    assert found["signal"] == pytest.approx(abs(spearmanr(X[:, 0], y).statistic))
+    assert found["copy"] == pytest.approx(found["signal"])
+    assert [found["constant"], found["unknown"]] == pytest.approx([0, 0], abs=1e-9)
+    assert found["noise"] < 0.05 < found["weak"] < found["known_or_not"] < found["signal"]

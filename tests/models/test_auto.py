@@ -187,3 +187,23 @@ def test_trees_are_boosted_for_as_long_as_chosen(make_rows, past):
     chosen = replace(pick(past, 150), variant={"lightgbm": 1}, weight={"lightgbm": 1.0})
     stack, _ = fit_chosen(make_rows(), chosen, candidates("lightgbm"), SETTING, seed=0)
     assert stack.members[0].rounds == LightGbmModel.rounds_grid[1]
+
+
+def test_the_best_columns_are_chosen_from_what_was_known_and_read_from_the_bundle(make_rows, past):
+    """Flip every label that was open: the same columns, the same margins. The fitted member reads these columns only."""
+    entries = {"logistic": replace(candidates("logistic")["logistic"], columns=2)}
+    rows = make_rows(900, moments=6)
+    moment = int(rows.moments()[3])
+    open_ = rows.as_of_us + rows.embargo_us > moment
+    flipped = replace(rows, y=np.where(open_, 1 - rows.y, rows.y))
+    one, other = (hold_out(r, moment, entries, SETTING, seed=0) for r in (rows, flipped))
+    assert one.margins["logistic"].tobytes() == other.margins["logistic"].tobytes()
+    whole = hold_out(rows, moment, candidates("logistic"), SETTING, seed=0)
+    assert np.abs(whole.margins["logistic"] - one.margins["logistic"]).max() > 1e-3
+    chosen = replace(pick(past, 150, entries), variant={"logistic": 0}, weight={"logistic": 1.0})
+    stack, _ = fit_chosen(rows, chosen, entries, SETTING, seed=0)
+    terms = stack.contributions(rows.X)
+    used = [n for n, column in zip(rows.names, terms.T, strict=False) if np.ptp(column) > 0]
+    assert len(used) == 2
+    assert "never_known" not in used
+    np.testing.assert_allclose(terms.sum(axis=1), stack.margin(rows.X), atol=1e-9)

@@ -47,6 +47,19 @@ def select(
     return tuple(names[i] for i in sorted(kept))
 
 
+def rank_importance(X: NDArray[np.float32], y: NDArray[np.float64], *, seed: int = 0) -> NDArray[np.float64]:
+    """How well each column alone ranks the labels, (F,): its rank correlation with y in size, on a sample of rows.
+
+    Unknown values count as the lowest. A thousand times quicker than mutual information, and blind to a column whose
+    low and high values mean the same. 0 for a constant column.
+    """
+    rows = _sample(len(X), seed)
+    ranks, label = _ranks(X[rows]), y[rows] - y[rows].mean()
+    ranks -= ranks.mean(axis=0)
+    scale = np.sqrt((ranks**2).sum(axis=0) * (label**2).sum())
+    return np.asarray(np.abs(label @ ranks) / np.where(scale > 0, scale, 1.0))
+
+
 def _sample(count: int, seed: int) -> NDArray[np.int64]:
     if count <= _SAMPLE_ROWS:
         return np.arange(count)

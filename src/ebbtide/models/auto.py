@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.features.selection import rank_importance, select
 from ebbtide.models.base import Model, Rows, Vector, labels_known_at
 from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate
 from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.makers import MAKERS
 from ebbtide.models.registry import Entry, Setting
-from ebbtide.models.stack import Reads, StackModel, fit_weights, read_rows
+from ebbtide.models.stack import Reads, StackModel, as_ranges, fit_weights, read_rows
 from ebbtide.models.trainable import is_enough
 
 _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
@@ -92,6 +93,7 @@ class MadeColumns:
     def __init__(self, rows: Rows, setting: Setting, seed: int) -> None:
         self._rows, self._setting, self._seed = rows, setting, seed
         self._fitted: dict[str, ColumnMaker] = {}
+        self._best: dict[tuple[int, tuple[str, ...]], Reads] = {}
 
     @property
     def makers(self) -> tuple[ColumnMaker, ...]:
@@ -104,6 +106,10 @@ class MadeColumns:
 
     def rows_for(self, entry: Entry, rows: Rows) -> Rows:
         """The rows as the model sees them."""
+        seen = self._seen(entry, rows)
+        return read_rows(seen, self._best_columns(entry)) if entry.columns else seen
+
+    def _seen(self, entry: Entry, rows: Rows) -> Rows:
         seen = rows
         for name in self.names_for(entry):
             maker = self._maker(name)
@@ -120,7 +126,20 @@ class MadeColumns:
             if name in self.names_for(entry):
                 ranges.append((start, stop))
             start = stop
-        return tuple(ranges)
+        if not entry.columns:
+            return tuple(ranges)
+        places = [place for first, stop in ranges for place in range(first, stop)]
+        return as_ranges([places[i] for first, stop in self._best_columns(entry) for i in range(first, stop)])
+
+    def _best_columns(self, entry: Entry) -> Reads:
+        """The columns, of those that the model would see, that say most about the labels of the rows all are fitted on."""
+        key = (entry.columns, self.names_for(entry))
+        if key not in self._best:
+            rows = self._seen(entry, self._rows)
+            importance = rank_importance(rows.X, rows.y, seed=self._seed)
+            kept = set(select(rows.X, rows.y, rows.names, importance=importance, most=entry.columns, seed=self._seed))
+            self._best[key] = as_ranges([i for i, name in enumerate(rows.names) if name in kept or not kept])
+        return self._best[key]
 
     def _maker(self, name: str) -> ColumnMaker:
         if name not in self._fitted:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ebbtide.models.base import Matrix, Rows, Vector
 from ebbtide.models.continues import newer_than
-from ebbtide.models.space import OneOf, Real, Space, Whole
+from ebbtide.models.space import ANY_COLUMNS, COLUMNS, OneOf, Real, Space, Whole
 from ebbtide.models.trainable import check_trainable
 from ebbtide.models.tree_model import EVERYWHERE, TreeModel, grow
 
@@ -79,6 +79,7 @@ class LightGbmModel(TreeModel):
         "row_share": Real(0.4, 1.0, usual=0.7),
         "ridge": Real(0.1, 100.0, usual=10.0, log=True),
         "random_thresholds": OneOf((True, False), usual=True),
+        COLUMNS: ANY_COLUMNS,
     }
     ways: ClassVar[tuple[str, ...]] = ("boost", "leaves")
     rounds_grid: ClassVar[tuple[int, ...]] = (20, 40, 60, 85, 115, 150, 190, 240)

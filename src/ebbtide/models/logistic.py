@@ -22,7 +22,7 @@ from ebbtide.models.base import Matrix, Rows, Vector, sigmoid
 from ebbtide.models.basis import Basis, Terms
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.continues import cannot_continue
-from ebbtide.models.space import OneOf, Space, Whole
+from ebbtide.models.space import ANY_COLUMNS, COLUMNS, OneOf, Space, Whole
 from ebbtide.models.thinning import thinned
 from ebbtide.models.trainable import check_trainable
 
@@ -60,6 +60,7 @@ class LogisticModel:
     space: ClassVar[Space] = {
         "knots": Whole(0, 4, usual=2),
         "strength": OneOf((0.0, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 3e-2), usual=0.0),
+        COLUMNS: ANY_COLUMNS,
     }
     ways: ClassVar[tuple[str, ...]] = ("warm",)
 

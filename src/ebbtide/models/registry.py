@@ -25,7 +25,7 @@ from ebbtide.models.random_forest import RandomForestConfig, RandomForestModel
 from ebbtide.models.read import ReadModel
 from ebbtide.models.rules import FrequencyModel, RecencyModel
 from ebbtide.models.setting import Setting
-from ebbtide.models.space import Real, Space, Whole
+from ebbtide.models.space import COLUMNS, Real, Space, Values, Whole
 from ebbtide.models.stack import StackModel
 from ebbtide.models.svm import SvmConfig, SvmModel
 
@@ -41,6 +41,7 @@ class Entry:
     `space`: what `ebbtide tune` may tune, see `space.py`; a model that has one is made from `Setting.values_of` its name.
     `needs_events`: it stands on a user's events or their timing, so a ready-made table has nothing for it.
     `makers`: column makers whose columns the model reads; `alone`: it reads nothing else, not even the base columns.
+    `columns`: the most columns that it reads, the best ones for the labels in the rows it is fitted on; 0 = all.
     `staged`: one fit gives margins after several numbers of boosting rounds, among which is chosen.
     `table_prior`: as `prior`, for `auto` on a ready-made table; None: the same.
     """
@@ -54,6 +55,11 @@ class Entry:
     makers: tuple[str, ...] = ()
     alone: bool = False
     staged: bool = False
+    columns: int = 0
+
+    def with_values(self, values: Values) -> Entry:
+        """The entry with tuned settings that are the entry's own; the model's come from `Setting.values_of`."""
+        return replace(self, columns=int(values.get(COLUMNS, 0)))
 
 
 _NET_SPACE: Space = {

@@ -10,7 +10,7 @@ from typing import Any
 from ebbtide.core.config import DeepConfig
 from ebbtide.core.progress import Progress, silent
 from ebbtide.models.bgnbd import BgNbd
-from ebbtide.models.space import Values
+from ebbtide.models.space import COLUMNS, Values
 from ebbtide.sequences.items.vectors import ItemVectors
 
 
@@ -32,4 +32,4 @@ class Setting:
 
     def values_of(self, name: str) -> dict[str, Any]:
         """The tuned settings of a model, as its config takes them."""
-        return dict(self.tuned.get(name, {}))
+        return {k: v for k, v in self.tuned.get(name, {}).items() if k != COLUMNS}

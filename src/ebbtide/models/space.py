@@ -68,6 +68,12 @@ Space = Mapping[str, Dimension]
 """Name of a setting to its range."""
 
 
+COLUMNS = "columns"
+"""The setting that every model may have in its space, and none in its config: how many columns it reads, chosen inside
+each fold by what they say about the labels known there; 0 = all."""
+ANY_COLUMNS = OneOf((0, 25, 50, 100), usual=0)
+
+
 def usual_values(space: Space) -> dict[str, Value]:
     """The settings of the model as it comes."""
     return {name: dimension.usual for name, dimension in space.items()}

@@ -89,6 +89,21 @@ def read(X: Matrix, reads: Reads) -> Matrix:
     return parts[0] if len(parts) == 1 else np.column_stack(parts)
 
 
+def as_ranges(positions: Sequence[int]) -> Reads:
+    """Ascending positions as ranges.
+
+    >>> as_ranges([0, 1, 4])
+    ((0, 2), (4, 5))
+    """
+    ranges: list[tuple[int, int]] = []
+    for place in map(int, positions):
+        if ranges and ranges[-1][1] == place:
+            ranges[-1] = (ranges[-1][0], place + 1)
+        else:
+            ranges.append((place, place + 1))
+    return tuple(ranges)
+
+
 def read_rows(rows: Rows, reads: Reads) -> Rows:
     """The rows with only these columns."""
     names = tuple(name for first, stop in reads or ((0, len(rows.names)),) for name in rows.names[first:stop])

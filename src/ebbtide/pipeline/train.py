@@ -195,6 +195,7 @@ def train(
     name = model or config.train.model
     entries = candidates(name)
     tuned = load_tuned(root, [n for n, e in entries.items() if e.space]) if config.train.tuned else {}
+    entries |= {n: entries[n].with_values(t.settings) for n, t in tuned.items()}
     with track(config, root, "train", model=name, until=until and until.isoformat()) as run:
         report = _train(config, root, until, name, entries, tuned, run, progress)
     return replace(report, problems=tuple(run.problems))

@@ -213,7 +213,8 @@ class Folds:
         """The model with these settings (None: as it comes) at a held-out moment."""
         setting = self._setting(moment_us, values)
         full = rows_with_model_columns(rows, setting)
-        return hold_out(full, moment_us, {self.model: self.entry}, setting, seed=self.seed)
+        entry = self.entry.with_values(values or {})
+        return hold_out(full, moment_us, {self.model: entry}, setting, seed=self.seed)
 
     def predict(self, values: Values | None) -> tuple[HeldOut, Vector]:
         """Probabilities at the test moment, calibrated and with rounds chosen on the folds before it."""
