@@ -29,6 +29,7 @@ from ebbtide.pipeline.compare import compare
 from ebbtide.pipeline.comparison import ModelComparison
 from ebbtide.pipeline.compress import Wanted, compress
 from ebbtide.pipeline.compression import Compression
+from ebbtide.pipeline.continuing import continue_training
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
@@ -105,8 +106,18 @@ class Workspace:
         """What the log holds, what looks odd, and whether it can answer the churn question."""
         return check(self.config, self.path, progress=self._progress)
 
-    def train(self, *, until: Moment | None = None, model: str | None = None) -> TrainReport:
-        """Train a bundle on what was known at `until` and make it current."""
+    def train(self, *, until: Moment | None = None, model: str | None = None, continued: bool = False) -> TrainReport:
+        """Train a bundle on what was known at `until` and make it current.
+
+        `continued`: go on from the current bundle, unless a full refit does better. Raises InputError with a `model`.
+        """
+        if continued:
+            if model is not None:
+                raise InputError(
+                    "the model is that of the current bundle: give --model or --continue, not both",
+                    "继续训练使用当前模型包的模型：请只给出 --model 或 --continue 之一",
+                )
+            return continue_training(self.config, self.path, until=_moment(until), progress=self._progress)
         return train(self.config, self.path, until=_moment(until), model=model, progress=self._progress)
 
     def tune(

@@ -29,6 +29,16 @@ def train(
             help=both("auto or one model; otherwise train.model", "auto 或单个模型；省略则取 train.model"),
         ),
     ] = None,
+    continued: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help=both(
+                "go on from the current bundle, unless a full refit does better",
+                "从当前模型包继续训练，除非完全重训更好",
+            ),
+        ),
+    ] = False,
 ) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.train(until=until, model=model))
+        edge.show(edge.workspace.train(until=until, model=model, continued=continued))

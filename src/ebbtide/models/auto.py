@@ -100,6 +100,10 @@ class MadeColumns:
         """The makers that were asked for, in that order."""
         return tuple(self._fitted.values())
 
+    def give(self, maker: ColumnMaker) -> None:
+        """Take a maker that is fitted already."""
+        self._fitted[maker.name] = maker
+
     def names_for(self, entry: Entry) -> tuple[str, ...]:
         """The makers that a model reads."""
         return entry.makers if entry.alone else tuple(dict.fromkeys((*self._setting.makers, *entry.makers)))

@@ -28,16 +28,18 @@ from ebbtide.events.lake import Lake
 from ebbtide.events.sentiment.scorer import Sentiment
 from ebbtide.features.catalogue import Catalogue, default_catalogue
 from ebbtide.features.user_file import load_user_features
-from ebbtide.models.auto import choose, fit_chosen
+from ebbtide.models.auto import Choice, choose, fit_chosen
 from ebbtide.models.base import Rows
 from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
 from ebbtide.models.bgnbd import fit_bgnbd
 from ebbtide.models.bundle import Bundle, write_bundle
-from ebbtide.models.columns import rows_with_model_columns
+from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
 from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
 from ebbtide.models.registry import Entry, Setting, candidates, read_items, read_sequences
+from ebbtide.models.stack import StackModel
 from ebbtide.models.trainable import check_trainable
 from ebbtide.pipeline.card import model_card
+from ebbtide.pipeline.continuation import Continuation
 from ebbtide.pipeline.dataset import (
     LABEL_COLUMNS,
     Population,
@@ -53,7 +55,6 @@ from ebbtide.pipeline.manifest import describe_run
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.rehearsal import (
     MOST_HELD_OUT,
-    Rehearsed,
     held_out_moments,
     rehearse,
     training_moments,
@@ -84,13 +85,15 @@ class TrainReport(Readable):
     weights: dict[str, float]
     sufficiency: Sufficiency
     verdict: Verdict
-    tuned: dict[str, Tuned]
+    tuned: dict[str, Tuned] = field(default_factory=dict)
+    continuation: Continuation | None = None
     problems: tuple[Text, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
         return vars(self) | {
             "tuned": {name: t.settings for name, t in self.tuned.items()},
+            "continuation": self.continuation.to_json() if self.continuation else None,
             "problems": [p.en for p in self.problems],
             "until": self.until.isoformat(),
             "definition": self.definition.to_json(),
@@ -123,6 +126,7 @@ class TrainReport(Readable):
         lines += [_TUNED.format(model=name, known=from_us(t.known_us)) for name, t in self.tuned.items()]
         if self.sufficiency.level == "warn":
             lines.append(self.sufficiency.text)
+        lines += self.continuation.lines() if self.continuation else []
         return [*lines, *self.verdict.lines(), *self.problems]
 
 
@@ -172,6 +176,7 @@ class Prepared:
         return replace(self, tuned=tuned)
 
 
+_FITTING = Text("fitting on all closed moments", "用全部已结束时点拟合")
 _TUNED = Text(
     "{model}: settings tuned on outcomes known at {known:%Y-%m-%d}; rehearsed moments before that day helped to choose"
     " them, the newest one did not",
@@ -193,12 +198,17 @@ def train(
     without a lake, or without tuned settings where the config wants them.
     """
     name = model or config.train.model
-    entries = candidates(name)
-    tuned = load_tuned(root, [n for n, e in entries.items() if e.space]) if config.train.tuned else {}
-    entries |= {n: entries[n].with_values(t.settings) for n, t in tuned.items()}
+    entries, tuned = candidates_as_tuned(config, root, name)
     with track(config, root, "train", model=name, until=until and until.isoformat()) as run:
         report = _train(config, root, until, name, entries, tuned, run, progress)
     return replace(report, problems=tuple(run.problems))
+
+
+def candidates_as_tuned(config: Config, root: Path, name: str) -> tuple[dict[str, Entry], dict[str, Tuned]]:
+    """The models that take part, and what was tuned of them if the config wants it. Raises InputError, MissingError."""
+    entries = candidates(name)
+    tuned = load_tuned(root, [n for n, e in entries.items() if e.space]) if config.train.tuned else {}
+    return entries | {n: entries[n].with_values(t.settings) for n, t in tuned.items()}, tuned
 
 
 def _train(
@@ -219,18 +229,29 @@ def _train(
         ready.rows, ready.held_out, entries, settings.__getitem__, seed=config.train.seed, progress=progress
     )
     verdict = judge_rehearsals(past, ready.rows, config, ready.traits())
-    progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 0, 1)
-    bundle = _fit(config, ready, past, entries, settings[ready.until_us], verdict, name)
+    progress(_FITTING, 0, 1)
+    setting, now = settings[ready.until_us], ready.until_us
+    choice = choose([r.held for r in past], entries, known_us=now, at_us=now, horizon_us=ready.definition.horizon_us)
+    rows = rows_with_model_columns(ready.rows, setting)
+    fitted = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
+    report = keep(root, ready, make_bundle(config, ready, choice, fitted, setting, verdict, name), verdict, run)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    progress(_FITTING, 1, 1)
+    return report
+
+
+def keep(
+    root: Path, ready: Prepared, bundle: Bundle, verdict: Verdict, run: Run, continuation: Continuation | None = None
+) -> TrainReport:
+    """Write the bundle, make it current, and tell of it."""
     shelf = Places(root).shelf()
     write_bundle(shelf.folder, bundle, model_card(bundle, verdict, ready.gate))
     shelf.promote(bundle.id)
-    shutil.rmtree(checkpoints, ignore_errors=True)
     run.note(result=bundle.id, data=bundle.manifest["data"], versions=bundle.manifest["versions"])
     run.log(verdict.test.metrics if verdict.test else {})
-    progress(Text("fitting on all closed moments", "用全部已结束时点拟合"), 1, 1)
     return TrainReport(
         bundle=bundle.id,
-        model=name,
+        model=str(bundle.manifest["model"]),
         until=from_us(ready.until_us),
         definition=ready.definition,
         rows=len(ready.rows),
@@ -241,7 +262,8 @@ def _train(
         weights=_weights(bundle),
         sufficiency=ready.gate,
         verdict=verdict,
-        tuned=tuned,
+        tuned=ready.tuned,
+        continuation=continuation,
     )
 
 
@@ -326,22 +348,18 @@ def shop_catalogue(config: Config, root: Path, definition: ChurnDefinition, seen
     return catalogue.keep((*left, *BGNBD_COLUMNS)).available(seen.capabilities)
 
 
-def _fit(
+def make_bundle(
     config: Config,
     ready: Prepared,
-    past: list[Rehearsed],
-    entries: dict[str, Entry],
+    choice: Choice,
+    fitted: tuple[StackModel, tuple[ColumnMaker, ...]],
     setting: Setting,
     verdict: Verdict,
     name: str,
 ) -> Bundle:
-    """The policy applied today: choose on all rehearsed moments, fit on all closed ones."""
-    held = [r.held for r in past]
-    choice = choose(
-        held, entries, known_us=ready.until_us, at_us=ready.until_us, horizon_us=ready.definition.horizon_us
-    )
+    """The bundle of a stack that was fitted on all closed moments, as chosen."""
+    stack, makers = fitted
     rows = rows_with_model_columns(ready.rows, setting)
-    stack, makers = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
     moments = [int(m) for m in rows.moments()]
     return Bundle(
         manifest=describe_run(
