@@ -134,6 +134,7 @@ def test_what_went_on_and_won_is_the_new_bundle(shop, monkeypatch, model):
 
 
 def test_it_goes_on_again_from_what_went_on(shop, monkeypatch):
+    shop = shop.with_train(max_cutoffs=8)
     train_before(shop, 40)
     decide(monkeypatch, BETTER)
     go_on(shop, until=shop.until - timedelta(days=20))
