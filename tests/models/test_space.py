@@ -24,7 +24,7 @@ CONFIGS = {
 def test_what_is_usual_is_what_the_config_has(model):
     config = CONFIGS[model]()
     usual = usual_values(model.space)
-    assert usual.pop(COLUMNS) == 0
+    assert usual.pop(COLUMNS, 0) == 0
     assert usual == {name: getattr(config, name) for name in usual}
 
 
