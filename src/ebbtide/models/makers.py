@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -71,8 +71,8 @@ MAKERS: dict[str, Maker] = {
     "pca": _compression(Components),
     "segments": _compression(Segments),
     "factors": _compression(Factors),
-    "event_state": replace(_sequence_net("event_model.columns", "EventState"), learns_labels=False),
-    "event_model": _sequence_net("event_model.columns", "EventModel"),
+    "event_state": _net("event_model.columns", "EventState", learns_labels=False),
+    "event_model": _net("event_model.columns", "EventModel"),
 }
 
 
