@@ -34,7 +34,7 @@ def events_of(rows=3, length=8, seed=0):
     rng = np.random.default_rng(seed)
     codes = np.stack([rng.integers(0, s, (rows, length)) for s in SIZES_OF_CODES], axis=-1)
     numbers = torch.from_numpy(rng.random((rows, length, len(NUMBERS))).astype(np.float32))
-    return Events(torch.from_numpy(codes), numbers, torch.full((rows,), length))
+    return Events(torch.from_numpy(codes), numbers, torch.full((rows,), length), torch.from_numpy(codes[..., 1]))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -52,8 +52,8 @@ def test_no_state_knows_a_later_event(encoder):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_padding_does_not_change_a_state(encoder):
     net, events = net_of(encoder), events_of()
-    short = Events(events.codes[:, :5], events.numbers[:, :5], torch.full((3,), 5))
-    padded = Events(events.codes, events.numbers, torch.full((3,), 5))
+    short = Events(events.codes[:, :5], events.numbers[:, :5], torch.full((3,), 5), events.item[:, :5])
+    padded = Events(events.codes, events.numbers, torch.full((3,), 5), events.item)
     with torch.no_grad():
         np.testing.assert_allclose(net.state(padded), net.state(short), atol=1e-6)
 

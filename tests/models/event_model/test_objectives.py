@@ -41,7 +41,7 @@ def events_of(length):
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, s, (2, 5)) for s in SIZES], axis=-1)
     numbers = torch.from_numpy(rng.random((2, 5, len(NUMBERS))).astype(np.float32))
-    return Events(torch.from_numpy(codes), numbers, torch.tensor(length))
+    return Events(torch.from_numpy(codes), numbers, torch.tensor(length), torch.from_numpy(codes[..., 1]))
 
 
 def test_the_next_loss_of_a_blind_net_is_that_of_even_odds():

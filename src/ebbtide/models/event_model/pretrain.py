@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -173,7 +172,7 @@ def ahead(batches: Iterator[Drawn]) -> Iterator[Drawn]:
 
 def _place() -> tuple[int, int]:
     """This process's rank and the number of processes; (0, 1) outside `torchrun`."""
-    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+    if not dist.is_available() or not dist.is_torchelastic_launched():
         return 0, 1
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
