@@ -1,6 +1,6 @@
 """A shop whose sessions carry signal that counts do not: how much of it does each learner find?
 
-    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--models lightgbm logistic]
+    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--models lightgbm event_boost event_model]
 
 A click shop (`ebbtide.events.click_shop`) is simulated and ingested. Learners are fitted on what was known at a moment
 and judged on the orders of the 30 days after it, at that one moment, which none of them has seen:
@@ -41,7 +41,7 @@ from ebbtide.models.registry import MODELS
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.train import Prepared, prepare
 from machine import machine_line
-from planted_truth import Asked, cohort_rows, since
+from planted_truth import Asked, cohort_rows, fit_and_ask, since
 
 LAGS_DAYS = (0, 7, 14, 28, 56)
 HORIZON_DAYS = 30
@@ -61,7 +61,7 @@ class Trial:
         known, asked = (rows_with_model_columns(rows, setting) for rows in (self.ready.rows, self.asked.rows))
         if more:
             known, asked = joined(known, more(self, known)), joined(asked, more(self, asked))
-        return MODELS[model].make(setting).fit(known, seed=0).margin(asked.X)
+        return fit_and_ask(model, known, asked, replace(setting, checkpoints=None))
 
 
 Columns = Callable[[Trial, Rows], dict[str, Matrix]]
@@ -79,7 +79,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--models", nargs="+", default=["lightgbm"], choices=sorted(MODELS))
+    parser.add_argument(
+        "--models", nargs="+", default=["lightgbm", "event_boost", "event_model"], choices=sorted(MODELS)
+    )
     return parser.parse_args()
 
 
@@ -91,7 +93,7 @@ def make_trial(shop: SimulationConfig, root: Path) -> Trial:
     config = load_config(root / "ebbtide.toml", environ={})
     ingest(config, root)
     until = shop.end - timedelta(days=HORIZON_DAYS)
-    ready = prepare(config, root, until=until, progress=silent, held_out=1)
+    ready = prepare(config, root, until=until, progress=silent, held_out=1, with_events=True)
     asked = cohort_rows(ready, until, shop.end)
     print(f"{len(ready.rows):,} rows at {len(ready.rows.moments())} cutoffs, {len(ready.rows.names)} columns; "
           f"{len(asked.rows):,} users asked about, {asked.rows.y.mean():.1%} of them churned; {since(started)}")  # fmt: skip
@@ -105,8 +107,6 @@ def compare(trial: Trial, models: list[str]) -> None:
         (models[0], "mood", partial(mood_columns, LAGS_DAYS[:1])),
         (models[0], "moods", partial(mood_columns, LAGS_DAYS)),
     ]
-    # The event model joins here: (models[0], "events", event_columns), a function from a trial and rows to the event
-    # model's columns of each row, pretrained and fitted on trial.ready.lake as known at trial.ready.until_us.
     y = trial.asked.rows.y
     alone: Matrix | None = None
     for model, name, columns in ways:

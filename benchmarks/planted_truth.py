@@ -37,16 +37,17 @@ from ebbtide.events.simulate import CAUSES, SimulationConfig, Truth, write_log
 from ebbtide.explain.reasons import reasons
 from ebbtide.features.encode import encode
 from ebbtide.features.engine import compute
-from ebbtide.models.auto import choose, fit_chosen
-from ebbtide.models.base import Matrix, Rows
+from ebbtide.models.auto import MadeColumns, choose, fit_chosen
+from ebbtide.models.base import Matrix, Rows, Vector
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.columns import model_columns, rows_with_model_columns
-from ebbtide.models.registry import candidates
+from ebbtide.models.registry import MODELS, Setting, candidates
 from ebbtide.models.stack import StackModel
 from ebbtide.pipeline.dataset import LABEL_COLUMNS, known_events
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.rehearsal import rehearse
 from ebbtide.pipeline.train import Prepared, prepare
+from ebbtide.sequences.event_log import EventLog, Sequences
 from machine import machine_line
 
 HIDDEN = ("order_rate_per_day", "regularity", "engagement", *(f"hazard_{cause}" for cause in CAUSES))
@@ -102,7 +103,7 @@ class Asked:
 
 def cohort_rows(ready: Prepared, until: datetime, end: datetime) -> Asked:
     """Features as known at `until`, labels as known at `end`, bucket by bucket."""
-    lake, definition, ids, parts, labels = ready.lake, ready.definition, [], [], []
+    lake, definition, ids, parts, labels, logs = ready.lake, ready.definition, [], [], [], []
     for bucket in lake.buckets():
         known = known_events(lake.read_bucket(bucket), until)
         members = cohort_at(known, until, definition)
@@ -110,11 +111,21 @@ def cohort_rows(ready: Prepared, until: datetime, end: datetime) -> Asked:
         at_user = np.flatnonzero(shard.user_ids.is_in(members["user_id"].implode()).to_numpy()).astype(np.int32)
         at_us = np.full(len(at_user), to_us(until), np.int64)
         parts.append(compute(shard, at_user, at_us, ready.catalogue, tables=ready.seen.items))
+        logs.append(EventLog.of(shard.events, shard.start).of_users(at_user.astype(np.int64)))
         ids.append(shard.user_ids.gather(at_user).alias("user_id"))
         labels.append(outcome(lake, bucket, ids[-1].to_frame(), until, end, ready))
     user_id, y = pl.concat(ids), np.concatenate(labels)
     at_us = np.full(len(y), to_us(until), np.int64)
-    return Asked(user_id, Rows(np.concatenate(parts), y, at_us, hash_texts(user_id), ready.catalogue.names, 0))
+    events = Sequences(EventLog.joined(logs), np.arange(len(y)), at_us)
+    X, user = np.concatenate(parts), hash_texts(user_id)
+    return Asked(user_id, Rows(X, y, at_us, user, ready.catalogue.names, 0, sequences=events))
+
+
+def fit_and_ask(name: str, known: Rows, asked: Rows, setting: Setting, *, seed: int = 0) -> Vector:
+    """Margins of a registered model, fitted on `known` with the column makers that it reads, on `asked`."""
+    entry, made = MODELS[name], MadeColumns(known, setting, seed)
+    model = entry.make(setting).fit(made.rows_for(entry, known), seed=seed)
+    return model.margin(made.rows_for(entry, asked).X)
 
 
 def outcome(

@@ -15,6 +15,7 @@ They show whether sequences transfer; no level there is evidence of skill at chu
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,12 +35,15 @@ from ebbtide.events.lake import Lake
 from ebbtide.events.simulate import SimulationConfig, write_log
 from ebbtide.models.base import Rows, Vector
 from ebbtide.models.columns import rows_with_model_columns
-from ebbtide.models.registry import MODELS
+from ebbtide.models.event_model.pretrain import PretrainConfig, pretrain
+from ebbtide.models.event_model.pretrained import Pretrained, new_net
+from ebbtide.models.event_model.sizes import SIZES
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.pretrain import read_stream
 from ebbtide.pipeline.train import Prepared, prepare
 from machine import machine_line
-from planted_truth import cohort_rows
+from planted_truth import cohort_rows, fit_and_ask
 
 LABELS = (100, 300, 1000)
 BOOTSTRAPS = 300
@@ -64,21 +68,47 @@ Arm = Callable[[Task, Rows, int], Vector]
 """(task, the labelled rows, seed) -> a score of each asked row, higher for churn."""
 
 
-def registered(name: str) -> Arm:
-    """A model of the registry that sees the labelled rows and nothing else of the task."""
+def registered(name: str, pretrained: Callable[[Task], str] | None = None) -> Arm:
+    """A model of the registry that sees the labelled rows; a net starts where `pretrained` says."""
 
     def arm(task: Task, labelled: Rows, seed: int) -> Vector:
         setting = task.ready.setting_at(task.ready.until_us)
-        return MODELS[name].make(setting).fit(labelled, seed=seed).margin(task.asked.X)
+        deep = setting.deep.model_copy(update=DEEP | {"pretrained": pretrained(task) if pretrained else ""})
+        return fit_and_ask(name, labelled, task.asked, replace(setting, deep=deep, checkpoints=None), seed=seed)
 
     return arm
 
 
+def streams(task: Task) -> str:
+    """A folder with the event model, pretrained once on all shops' streams as known at the moment."""
+    folder = Path(tempfile.gettempdir()) / f"ebbtide-transfer-{os.getpid()}"
+    if not folder.exists():
+        config = replace(SIZES["tiny"], items=0)
+        lakes = [*task.old.values(), task.ready.lake]
+        read = [read_stream(lake, task.ready.definition, task.until, config) for lake in lakes]
+        sizes = read[0][1]
+        net = new_net(config, sizes, "cpu", 0)
+        how = PretrainConfig(epochs=PASSES, max_events=PASSES * EVENTS_A_PASS, users=64)
+        speeds: list[float] = []
+        losses = pretrain(
+            net, [s for s, _ in read], sizes, how, seed=0, measured=lambda m: speeds.append(m.events_per_second)
+        )
+        print(
+            f"pretrained: loss {losses[0]:.3f} -> {losses[-1]:.3f} in {len(losses)} passes, {np.mean(speeds):,.0f} events/s"
+        )
+        Pretrained(config, sizes, net.eval()).save(folder)
+    return str(folder)
+
+
+DEEP = {"size": "tiny", "epochs": 10}
+PASSES, EVENTS_A_PASS = 8, 1_000_000
 ARMS: dict[str, Arm] = {
     "lightgbm": registered("lightgbm"),
     "logistic": registered("logistic"),
-    # The event model joins here: "from scratch" and "pretrained", the latter pretrained once on task.old and
-    # task.ready.lake as known at task.until, then fitted on the labelled rows.
+    "event model from scratch": registered("event_model", lambda _: "none"),
+    "event model pretrained": registered("event_model", streams),
+    "pretrained state + lightgbm": registered("event_boost", streams),
+    "pretrained state + logistic": registered("event_line", streams),
 }
 
 
@@ -162,7 +192,7 @@ def ingested(root: Path) -> Lake:
 def make_task(old: dict[str, Lake], new: Path, until: datetime, known: datetime) -> Task:
     """Rows of the new shop: closed ones as known at `until` to learn from, those of `until` with labels as of `known`."""
     config = load_config(new / "ebbtide.toml", environ={}, overrides={"train": {"max_cutoffs": 8}})
-    ready = prepare(config, new, until=until, progress=silent, held_out=1)
+    ready = prepare(config, new, until=until, progress=silent, held_out=1, with_events=True)
     setting = ready.setting_at(ready.until_us)
     pool, asked = (rows_with_model_columns(r, setting) for r in (ready.rows, cohort_rows(ready, until, known).rows))
     return Task(old, until, ready, pool, asked)
@@ -187,7 +217,7 @@ def run(task: Task, draws: int) -> None:
             found = resampled(task.asked, scores)
             base.setdefault(labels, found)
             level, gain = estimate(found), estimate(found - base[labels])
-            print(f"{name:14} {labels:5,} labels  AUROC {level.value:.4f} [{level.low:.4f}, {level.high:.4f}]  over "
+            print(f"{name:28} {labels:5,} labels  AUROC {level.value:.4f} [{level.low:.4f}, {level.high:.4f}]  over "
                   f"{next(iter(ARMS))} {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")  # fmt: skip
 
 

@@ -70,7 +70,17 @@ def test_every_maker_sits_the_exam():
     assert NAMES == [
         "cnn", "cnn_rnn", "event_model", "event_state", "factors", "lstm", "pca", "rnn", "segments", "transformer", "vae_code",
     ]  # fmt: skip
-    assert READERS == ["cnn", "cnn_rnn", "event_boost", "event_model", "lstm", "rnn", "transformer", "vae"]
+    assert READERS == [
+        "cnn",
+        "cnn_rnn",
+        "event_boost",
+        "event_line",
+        "event_model",
+        "lstm",
+        "rnn",
+        "transformer",
+        "vae",
+    ]
     assert all(MAKERS[n].make(SETTING).name == n for n in NAMES)
 
 

@@ -235,8 +235,8 @@ class DeepConfig(_Stage):
     )
     pretrained: str = setting(
         "",
-        "folder of a pretrained event model to start from; empty: pretrain here",
-        "作为起点的预训练事件模型文件夹；空：就地预训练",
+        "folder of a pretrained event model to start from; empty: pretrain here; none: start untrained",
+        "作为起点的预训练事件模型文件夹；空：就地预训练；none：不预训练",
     )
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", "auto、cpu 或 cuda")
 

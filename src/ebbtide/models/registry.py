@@ -132,6 +132,12 @@ MODELS: dict[str, Entry] = {
     "vae": _boosts("vae_code"),
     "event_model": _reads("event_model"),
     "event_boost": _boosts("event_state"),
+    "event_line": Entry(
+        lambda s: LogisticModel(LogisticConfig(**s.values_of("logistic"))),
+        LogisticModel.load,
+        makers=("event_state",),
+        needs_events=True,
+    ),
 }
 STUDENTS: dict[str, Callable[[Path], Model]] = {DistilledModel.name: DistilledModel.load}
 """Models that no training makes, for they learn from another model: see `forms.py`."""

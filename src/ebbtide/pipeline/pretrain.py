@@ -17,6 +17,7 @@ from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import to_us
+from ebbtide.events.lake import Lake
 from ebbtide.features.encode import encode
 from ebbtide.models.makers import deep
 from ebbtide.pipeline.dataset import known_events
@@ -145,22 +146,29 @@ def pretrain_workspaces(
 def _read(
     workspaces: Sequence[tuple[Config, Path]], config: EventModelConfig, until: datetime | None, progress: Progress
 ) -> tuple[list[Slices], tuple[int, ...]]:
-    """Each workspace's streams in tokens of its own vocabulary, and the sizes that all of them share."""
-    slices = deep("event_model.slices", "Slices")
+    """Each workspace's stream, and the sizes of codes that all of them share."""
     shops: list[Slices] = []
     sizes: tuple[int, ...] = ()
     for done, (shop, root) in enumerate(workspaces):
         progress(_READING, done, len(workspaces))
-        lake, definition = Places(root).lake(), ChurnDefinition.from_config(shop.churn)
-        moment = until or newest_moment(lake)
-        logs = []
-        for bucket in lake.buckets():
-            encoded = encode(known_events(lake.read_bucket(bucket), moment), definition)
-            logs.append(EventLog.of(encoded.events.select(READS), encoded.start))
-        log = EventLog.joined(logs)
-        everybody = Sequences(log, np.arange(len(log)), np.full(len(log), to_us(moment)))
-        words = Vocabulary.fit(everybody, most_items=config.items, most_others=500 if config.items else 0)
-        sizes = words.sizes
-        shops.append(slices(words.encode(log), to_us(moment), definition.closing_us, config.max_len, sizes[0]))
+        lake = Places(root).lake()
+        stream, sizes = read_stream(lake, ChurnDefinition.from_config(shop.churn), until or newest_moment(lake), config)
+        shops.append(stream)
     progress(_READING, len(workspaces), len(workspaces))
     return shops, sizes
+
+
+def read_stream(
+    lake: Lake, definition: ChurnDefinition, until: datetime, config: EventModelConfig
+) -> tuple[Slices, tuple[int, ...]]:
+    """All that a shop knew at `until`, in tokens of its own vocabulary, and the sizes of the codes."""
+    logs = []
+    for bucket in lake.buckets():
+        encoded = encode(known_events(lake.read_bucket(bucket), until), definition)
+        logs.append(EventLog.of(encoded.events.select(READS), encoded.start))
+    log = EventLog.joined(logs)
+    everybody = Sequences(log, np.arange(len(log)), np.full(len(log), to_us(until)))
+    words = Vocabulary.fit(everybody, most_items=config.items, most_others=500 if config.items else 0)
+    slices = deep("event_model.slices", "Slices")
+    found = slices(words.encode(log), to_us(until), definition.closing_us, config.max_len, words.sizes[0])
+    return found, words.sizes

@@ -20,7 +20,7 @@ from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.columns import ModelColumn
 from ebbtide.models.event_model.encoder import EventNet
 from ebbtide.models.event_model.heads import Heads
-from ebbtide.models.event_model.pretrained import Pretrained, pretrain_here, shop_vocabulary
+from ebbtide.models.event_model.pretrained import Pretrained, new_net, pretrain_here, shop_vocabulary
 from ebbtide.models.event_model.sizes import config_of
 from ebbtide.models.event_model.targets import Targets
 from ebbtide.models.neural.loop import LoopConfig, Work, train_loop
@@ -31,6 +31,8 @@ from ebbtide.sequences.batches import TokenRows, by_length
 from ebbtide.sequences.event_log import Sequences
 from ebbtide.sequences.vocabulary import Vocabulary
 
+UNTRAINED = "none"
+"""`deep.pretrained` for a net that starts from nothing."""
 _INFERENCE_ROWS = 512
 _HELD_OUT = 10
 _FEW_ROWS = 1000
@@ -48,9 +50,14 @@ class _EventColumns:
         self._net: EventNet | None = None
 
     def _start(self, rows: Rows, seed: int) -> Pretrained:
-        """The pretrained net: the one that `deep.pretrained` names, else one pretrained on these rows' histories."""
+        """The net to start from: the one that `deep.pretrained` names, or untrained, or pretrained on these rows'
+        histories."""
         if rows.sequences is None:
             raise DefectError(f"{self.name} needs event sequences", f"{self.name} 需要事件序列")
+        if self.deep.pretrained == UNTRAINED:
+            config = config_of(self.deep.size, self.deep.encoder)
+            self._vocabulary = shop_vocabulary(rows, config)
+            return Pretrained(config, self._vocabulary.sizes, new_net(config, self._vocabulary.sizes, "cpu", seed))
         if self.deep.pretrained:
             found = Pretrained.load(Path(self.deep.pretrained))
             self._vocabulary = found.vocabulary(rows)
@@ -146,7 +153,7 @@ class EventModel(_EventColumns):
         return (ModelColumn(column="event_model_log_odds", words=words, kind="sequence"),)
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
-        """Fine-tune: the heads alone first, then everything at a fifth of the rate. With 1,000 rows or more, every tenth
+        """Fine-tune: the heads alone first, then everything at a fifth of the rate; an untrained net at the full rate. With 1,000 rows or more, every tenth
         user is held out and tells when to stop.
 
         Raises DataError if the rows have one class, or no events.
@@ -186,7 +193,8 @@ class EventModel(_EventColumns):
 
         work = Work(batches, -(-count // size), tuning, held_out if len(held) else None)
         folder, key = self._setting.checkpoints, f"{seed} {len(lengths)} {deep.model_dump_json()}"
-        for frozen, rate, epochs in ((True, 1.0, max(1, deep.epochs // 3)), (False, 0.2, deep.epochs)):
+        stages = ((True, 1.0, max(1, deep.epochs // 3)), (False, 0.2, deep.epochs))
+        for frozen, rate, epochs in ((False, 1.0, deep.epochs),) if deep.pretrained == UNTRAINED else stages:
             tuning.freeze(frozen)
             how = LoopConfig(
                 epochs=epochs,
