@@ -93,7 +93,7 @@ def make_trial(shop: SimulationConfig, root: Path) -> Trial:
     config = load_config(root / "ebbtide.toml", environ={})
     ingest(config, root)
     until = shop.end - timedelta(days=HORIZON_DAYS)
-    ready = prepare(config, root, until=until, progress=silent, held_out=1, with_events=True)
+    ready = prepare(config, root, until=until, progress=silent, held_out=1, entries=MODELS)
     asked = cohort_rows(ready, until, shop.end)
     print(f"{len(ready.rows):,} rows at {len(ready.rows.moments())} cutoffs, {len(ready.rows.names)} columns; "
           f"{len(asked.rows):,} users asked about, {asked.rows.y.mean():.1%} of them churned; {since(started)}")  # fmt: skip

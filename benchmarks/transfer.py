@@ -38,6 +38,7 @@ from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.event_model.pretrain import PretrainConfig, pretrain
 from ebbtide.models.event_model.pretrained import Pretrained, new_net
 from ebbtide.models.event_model.sizes import SIZES
+from ebbtide.models.registry import MODELS
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.pretrain import read_stream
@@ -192,7 +193,7 @@ def ingested(root: Path) -> Lake:
 def make_task(old: dict[str, Lake], new: Path, until: datetime, known: datetime) -> Task:
     """Rows of the new shop: closed ones as known at `until` to learn from, those of `until` with labels as of `known`."""
     config = load_config(new / "ebbtide.toml", environ={}, overrides={"train": {"max_cutoffs": 8}})
-    ready = prepare(config, new, until=until, progress=silent, held_out=1, with_events=True)
+    ready = prepare(config, new, until=until, progress=silent, held_out=1, entries=MODELS)
     setting = ready.setting_at(ready.until_us)
     pool, asked = (rows_with_model_columns(r, setting) for r in (ready.rows, cohort_rows(ready, until, known).rows))
     return Task(old, until, ready, pool, asked)
