@@ -27,6 +27,12 @@ OTHER: dict[tuple[str, str], Any] = {
     ("items", "encoder"): "sentence",
     ("deep", "device"): "cpu",
     ("deep", "dropout"): 0.3,
+    ("augment", "crop"): 0.3,
+    ("augment", "mask"): 0.1,
+    ("augment", "jitter"): 0.2,
+    ("augment", "mixup"): 0.4,
+    ("augment", "rare"): "smote",
+    ("augment", "rare_share"): 0.5,
     ("deep", "learning_rate"): 0.01,
     ("tracking", "mlflow"): "file:mlruns",
 }

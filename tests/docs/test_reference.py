@@ -64,7 +64,10 @@ OTHER_VALUES = {
     ("churn", "outcome"): "support", ("churn", "horizon"): "45d", ("churn", "eligible"): "any in 99d",
     ("churn", "gap"): "3d", ("bands", "high"): 0.9, ("bands", "medium"): 0.1,
     ("items", "encoder"): "pictures", ("tracking", "mlflow"): "file:mlruns", ("deep", "device"): "cpu",
-    ("deep", "learning_rate"): 0.01, ("deep", "dropout"): 0.3, ("deep", "encoder"): "gru", ("features", "unsupervised"): ["segments"],
+    ("deep", "learning_rate"): 0.01, ("deep", "dropout"): 0.3, ("deep", "encoder"): "gru",
+    ("features", "unsupervised"): ["segments"],
+    ("augment", "crop"): 0.3, ("augment", "mask"): 0.1, ("augment", "jitter"): 0.2, ("augment", "mixup"): 0.4,
+    ("augment", "rare"): "smote", ("augment", "rare_share"): 0.5,
 }  # fmt: skip
 
 

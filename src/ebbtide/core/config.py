@@ -241,6 +241,36 @@ class DeepConfig(_Stage):
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "auto, cpu or cuda", "auto、cpu 或 cuda")
 
 
+class AugmentConfig(_Stage):
+    """`[augment]`: what training makes up beside the data; the held-out moments stay as they are. All off by default."""
+
+    crop: float = setting(
+        0.0,
+        "event nets: most of a history that may be left out, oldest first",
+        "事件网络：最多可省略的最早历史比例",
+        ge=0,
+        lt=1,
+    )
+    mask: float = setting(0.0, "event nets: share of tokens that are hidden", "事件网络：被遮盖的标记比例", ge=0, lt=1)
+    jitter: float = setting(
+        0.0, "event nets: spread of the logarithm of pauses", "事件网络：间隔对数的抖动幅度", ge=0, le=5
+    )
+    mixup: float = setting(
+        0.0,
+        "event nets: alpha of the Beta weights with which histories are blended",
+        "事件网络：混合历史的 Beta 权重 alpha",
+        ge=0,
+        le=10,
+    )
+    rare: Literal["none", "smote", "gan"] = setting(
+        "none",
+        "models of columns: how more rows of the rare class are made: none, smote (between neighbours), gan (a small "
+        "Wasserstein GAN; extra `deep`)",
+        "列模型：如何增补稀少类别的行：none、smote（近邻插值）、gan（小型 Wasserstein GAN；需扩展 deep）",
+    )
+    rare_share: float = setting(0.4, "share that the rare class is brought to", "稀少类别补足到的比例", gt=0, le=0.5)
+
+
 class ProfitConfig(_Stage):
     """`[profit]`: what the EMPC profit assumes (Verbraken, Verbeke, Baesens 2013)."""
 
@@ -280,6 +310,7 @@ class Config(_Stage):
     items: ItemsConfig = ItemsConfig()
     train: TrainConfig = TrainConfig()
     deep: DeepConfig = DeepConfig()
+    augment: AugmentConfig = AugmentConfig()
     profit: ProfitConfig = ProfitConfig()
     tracking: TrackingConfig = TrackingConfig()
 

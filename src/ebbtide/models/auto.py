@@ -20,6 +20,7 @@ from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrat
 from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.makers import MAKERS
+from ebbtide.models.rare import with_more_rare
 from ebbtide.models.registry import Entry, Setting
 from ebbtide.models.stack import Reads, StackModel, as_ranges, fit_weights, read_rows
 from ebbtide.models.trainable import is_enough
@@ -79,7 +80,7 @@ def held_margins(
     made = MadeColumns(known, setting, seed)
     margins = {}
     for name, entry in entries.items():
-        model, own, wanted = entry.make(setting), made.rows_for(entry, known), made.rows_for(entry, asked)
+        model, own, wanted = entry.make(setting), made.learnt_rows(entry), made.rows_for(entry, asked)
         if isinstance(model, LightGbmModel):
             margins[name] = model.margin_path(own, wanted.X, seed=seed)
         else:
@@ -120,6 +121,11 @@ class MadeColumns:
             names = tuple(c.name for c in maker.declarations())
             seen = seen.widened(names, maker.columns(rows.X, rows.sequences))
         return read_rows(seen, ((len(rows.names), len(seen.names)),)) if entry.alone else seen
+
+    def learnt_rows(self, entry: Entry) -> Rows:
+        """The rows that a model learns from: with more of the rare class if `[augment]` says so."""
+        rows = self.rows_for(entry, self._rows)
+        return rows if entry.alone else with_more_rare(rows, self._setting.augment, seed=self._seed)
 
     def reads_of(self, entry: Entry) -> Reads:
         """Where the model's columns will stand in a bundle: the base columns, then those of all makers in order."""
@@ -176,7 +182,10 @@ def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int,
 def fit_chosen(
     rows: Rows, choice: Choice, entries: dict[str, Entry], setting: Setting, *, seed: int
 ) -> tuple[StackModel, tuple[ColumnMaker, ...]]:
-    """Fit the candidates that carry weight on all rows, as chosen, and the column makers that they read."""
+    """Fit the candidates that carry weight on all rows, as chosen, and the column makers that they read.
+
+    Rows that are made up shift the base rate, which only a calibration puts right: without one none are.
+    """
     made = MadeColumns(rows, setting, seed)
     carrying = {name: entry for name, entry in entries.items() if choice.weight[name] > 0}
     members: list[Model] = []
@@ -184,7 +193,8 @@ def fit_chosen(
         model = entry.make(setting)
         if isinstance(model, LightGbmModel):
             model.rounds = model.rounds_grid[choice.variant[name]]
-        members.append(model.fit(made.rows_for(entry, rows), seed=seed))
+        learnt = made.learnt_rows(entry) if choice.calibration != AffineCalibration() else made.rows_for(entry, rows)
+        members.append(model.fit(learnt, seed=seed))
     weights = [choice.weight[name] for name in carrying]
     reads = [made.reads_of(entry) for entry in carrying.values()]
     return StackModel(members, weights, names=list(carrying), reads=reads), made.makers

@@ -43,7 +43,7 @@ class ConvNet(nn.Module):
 
     def forward(self, events: Events, base: Tensor | None) -> Tensor:
         mask = events.mask()  # (B, T)
-        x = self.embed(events.codes, events.numbers)  # (B, T, W)
+        x = events.blended(self.embed(events.codes, events.numbers))  # (B, T, W)
         for block in self.blocks:
             x = block(x, mask.unsqueeze(-1))  # (B, T, W)
         return self.head(pooled(x, mask)).squeeze(1)  # (B,)

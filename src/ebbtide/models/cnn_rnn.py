@@ -60,7 +60,8 @@ class HybridNet(nn.Module):
 
     def forward(self, events: Events, base: Tensor | None) -> Tensor:
         assert base is not None
-        x = self.norm(self.embed(events.codes, events.numbers) + self.items(events.item))  # (B, T, W)
+        told = self.embed(events.codes, events.numbers) + self.items(events.item)  # (B, T, W)
+        x = self.norm(events.blended(told))  # (B, T, W)
         states, _ = self.cell(x)  # (B, T, W)
         last = last_state(states, events.length)  # (B, W)
         return self.head(torch.cat([last, self.columns(base)], dim=1)).squeeze(1)  # (B,)

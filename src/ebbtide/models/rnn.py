@@ -24,7 +24,7 @@ class RecurrentNet(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
 
     def forward(self, events: Events, base: Tensor | None) -> Tensor:
-        x = self.embed(events.codes, events.numbers)  # (B, T, W)
+        x = events.blended(self.embed(events.codes, events.numbers))  # (B, T, W)
         states, _ = self.cell(x)  # (B, T, W)
         last = last_state(states, events.length)  # (B, W)
         seen = events.mask().unsqueeze(-1)  # (B, T, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ebbtide.core.config import DeepConfig
+from ebbtide.core.config import AugmentConfig, DeepConfig
 from ebbtide.core.progress import Progress, silent
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.space import COLUMNS, Values
@@ -25,6 +25,7 @@ class Setting:
     bgnbd: BgNbd | None = None
     tuned: Mapping[str, Values] = field(default_factory=dict)
     deep: DeepConfig = field(default_factory=DeepConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     makers: tuple[str, ...] = ()
     item_vectors: ItemVectors | None = None
     checkpoints: Path | None = None

@@ -55,7 +55,7 @@ class TransformerNet(nn.Module):
 
     def forward(self, events: Events, base: Tensor | None) -> Tensor:
         mask = events.mask()  # (B, T)
-        x = self.embed(events.codes, events.numbers)  # (B, T, W)
+        x = events.blended(self.embed(events.codes, events.numbers))  # (B, T, W)
         for block in self.blocks:
             x = block(x, mask[:, None, None, :])  # (B, T, W)
         x = self.norm(x)  # (B, T, W)

@@ -117,7 +117,7 @@ def train_table(
     policy = Policy(
         run=run["id"],
         entries=entries,
-        setting=Setting(question.horizon_days, deep=config.deep, progress=progress),
+        setting=Setting(question.horizon_days, deep=config.deep, augment=config.augment, progress=progress),
         time=question.time or "",
         embargo_us=round(question.horizon_days * DAY_US),
         config=config,

@@ -316,6 +316,7 @@ def prepare(
         base=Setting(
             definition.horizon_days,
             deep=config.deep,
+            augment=config.augment,
             makers=tuple(config.features.unsupervised),
             progress=progress,
         ),

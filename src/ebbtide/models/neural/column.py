@@ -24,6 +24,7 @@ from ebbtide.core.language import Text
 from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.basis import Basis
 from ebbtide.models.columns import ModelColumn
+from ebbtide.models.neural.augment import augmented, mixed
 from ebbtide.models.neural.fit import Chosen, Fitting, fit_basis, fit_net
 from ebbtide.models.neural.loop import memory_in_words
 from ebbtide.models.neural.tensors import Events, choose_device, to_events
@@ -93,8 +94,11 @@ class NeuralColumn:
         y = torch.from_numpy(rows.y.astype(np.float32))
 
         def loss(chosen: Chosen, rng: np.random.Generator | None) -> Tensor:
-            odds = net(*self._inputs(tokens, base, chosen, device))  # (B,)
-            return F.binary_cross_entropy_with_logits(odds.float(), y[torch.from_numpy(chosen)].to(device))
+            events, own = self._inputs(tokens, base, chosen, device, rng=rng)
+            target = y[torch.from_numpy(chosen)].to(device)  # (B,)
+            if events.mix is not None:
+                target, own = events.mix.blend(target), None if own is None else events.mix.blend(own)
+            return F.binary_cross_entropy_with_logits(net(events, own).float(), target)
 
         fit_net(net, rows, loss, Fitting(self.name, self.deep, self._setting, seed), tokens.lengths())
         self._net = net.cpu().double().eval()
@@ -163,13 +167,16 @@ class NeuralColumn:
         rows: Chosen,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        rng: np.random.Generator | None = None,
     ) -> tuple[Events, Tensor | None]:
         """The events and the base columns (B, P) of some rows on the device; of an item, the version in force at the
-        row's moment."""
+        row's moment. With `rng`: changed as `[augment]` says, for training."""
         own = None if base is None else torch.from_numpy(base[rows]).to(device, dtype)
-        batch = tokens.batch(rows)
+        batch, augment = tokens.batch(rows), self._setting.augment
+        if rng is not None:
+            batch = augmented(batch, augment, rng)
         events = to_events(batch, device, dtype)
-        if self._items is None:
-            return events, own
-        places = self._items.rows(batch.item, tokens.at_us[rows][:, None]).astype(np.int64) + 1  # (B, T)
-        return replace(events, item=torch.from_numpy(places).to(device)), own
+        if self._items is not None:
+            places = self._items.rows(batch.item, tokens.at_us[rows][:, None]).astype(np.int64) + 1  # (B, T)
+            events = replace(events, item=torch.from_numpy(places).to(device))
+        return events if rng is None or not augment.mixup else mixed(events, augment.mixup, rng), own

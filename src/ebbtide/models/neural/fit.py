@@ -63,7 +63,7 @@ def fit_net(net: nn.Module, rows: Rows, loss: Loss, fitting: Fitting, lengths: N
         parts = [held[i] for i in by_length(long[held], deep.batch, None)]
         return sum(float(loss(part, None)) * len(part) for part in parts) / len(held)
 
-    folder, key = fitting.setting.checkpoints, _fingerprint(rows, fitting)
+    folder, key = fitting.setting.checkpoints, fingerprint(rows, fitting)
     config = LoopConfig(
         epochs=deep.epochs,
         learning_rate=deep.learning_rate,
@@ -88,10 +88,10 @@ def fit_basis(rows: Rows) -> Basis:
     return basis
 
 
-def _fingerprint(rows: Rows, fitting: Fitting) -> str:
+def fingerprint(rows: Rows, fitting: Fitting) -> str:
     """Of all that the weights depend on: a checkpoint of other data or settings is not gone on with."""
     setting = fitting.setting
-    told = (fitting.name, fitting.seed, fitting.deep.model_dump_json(), rows.names)
+    told = (fitting.name, fitting.seed, fitting.deep.model_dump_json(), setting.augment.model_dump_json(), rows.names)
     digest = hashlib.sha256(repr((told, version("ebbtide"))).encode())
     parts = [rows.X, rows.y, rows.as_of_us, rows.user]
     if rows.sequences is not None:

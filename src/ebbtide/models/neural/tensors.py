@@ -12,20 +12,46 @@ from ebbtide.sequences.tokens import TOKENS
 
 
 @dataclass(frozen=True)
+class Mix:
+    """How each of B rows is blended with another: partner (B,), weight (B,) of the row itself, own (B,) lengths."""
+
+    partner: Tensor
+    weight: Tensor
+    own: Tensor
+
+    def blend(self, values: Tensor) -> Tensor:
+        """Rows of anything, (B, ...)."""
+        weight = self.weight.to(values.dtype).view(-1, *[1] * (values.dim() - 1))  # (B, 1, ...)
+        return weight * values + (1 - weight) * values[self.partner]  # (B, ...)
+
+
+@dataclass(frozen=True)
 class Events:
     """A batch as tensors on the device: codes (B, T, K) int64, numbers (B, T, N), length (B,) int64.
 
     item (B, T) int64: places in the table of item vectors, 0 = none; without such a table, the item's token.
+    mix: in training with mixup, the rows that are blended; `length` is then that of the blend.
     """
 
     codes: Tensor
     numbers: Tensor
     length: Tensor
     item: Tensor
+    mix: Mix | None = None
 
     def mask(self) -> Tensor:
         """True where there is an event, (B, T)."""
-        return torch.arange(self.codes.shape[1], device=self.codes.device) < self.length.unsqueeze(1)
+        return _seen(self.codes.shape[1], self.length)
+
+    def blended(self, x: Tensor) -> Tensor:
+        """Vectors of events (B, T, W), blended where rows are to be."""
+        if self.mix is None:
+            return x
+        return self.mix.blend(x * _seen(x.shape[1], self.mix.own).unsqueeze(-1))  # (B, T, W)
+
+
+def _seen(width: int, length: Tensor) -> Tensor:
+    return torch.arange(width, device=length.device) < length.unsqueeze(1)  # (B, T)
 
 
 def to_events(batch: Batch, device: torch.device, dtype: torch.dtype = torch.float32) -> Events:
