@@ -16,7 +16,7 @@ from ebbtide.models.neural.tensors import to_events
 from ebbtide.sequences.batches import NUMBERS, Batch
 from ebbtide.sequences.tokens import TOKENS
 
-NETS = sorted(name for name, maker in MAKERS.items() if maker.reads_events and maker.learns_labels)
+NETS = ["cnn", "cnn_rnn", "lstm", "rnn", "transformer"]
 ROWS, WIDTH = 200, 12
 EVERYTHING = AugmentConfig(crop=0.4, mask=0.1, jitter=0.3, mixup=0.4)
 

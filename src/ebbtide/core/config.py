@@ -242,7 +242,10 @@ class DeepConfig(_Stage):
 
 
 class AugmentConfig(_Stage):
-    """`[augment]`: what training makes up beside the data; the held-out moments stay as they are. All off by default."""
+    """`[augment]`: what training makes up beside the data; the held-out moments stay as they are. All off by default.
+
+    Event nets are cnn, cnn_rnn, lstm, rnn and transformer; the event model learns from slices as it is.
+    """
 
     crop: float = setting(
         0.0,
