@@ -27,6 +27,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("items", "encoder"): "sentence",
     ("deep", "device"): "cpu",
     ("deep", "dropout"): 0.3,
+    ("deep", "encoder"): "gru",
     ("augment", "crop"): 0.3,
     ("augment", "mask"): 0.1,
     ("augment", "jitter"): 0.2,
