@@ -147,7 +147,7 @@ def _rehearsed(ready: Prepared, entries: dict[str, Entry], whole: Bundle, progre
     rows = rows_with_model_columns(ready.rows, setting)
     known = rows.known_at(test.held.moment_us)
     full = Served("full", *fit_chosen(known, test.choice, entries, setting, seed=seed))
-    return _Test(test, full, rows, rows.at(test.held.moment_us))
+    return _Test(test, full, rows, with_own_events(rows.at(test.held.moment_us)))
 
 
 class _Measured:
@@ -185,9 +185,14 @@ class _Measured:
         return sigmoid(self.test.past.choice.calibration.apply(self.margin[form]))
 
 
+def with_own_events(rows: Rows) -> Rows:
+    """The same rows over the events of their users only, as they come when these users are scored."""
+    return rows if rows.sequences is None else replace(rows, sequences=rows.sequences.narrowed())
+
+
 def microseconds_alone(served: Served, rows: Rows) -> float:
     """The median time that scoring one row by itself takes, from its base columns and events."""
-    each = [rows.take(np.array([i])) for i in range(min(len(rows), _ALONE_ROWS))]
+    each = [with_own_events(rows.take(np.array([i]))) for i in range(min(len(rows), _ALONE_ROWS))]
     served.margin(each[0])  # compiled and loaded now, not while the clock runs
     taken = []
     for row in each:

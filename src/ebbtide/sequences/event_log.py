@@ -104,6 +104,11 @@ class Sequences:
         """The rows at `index`, a mask or positions; the log is shared."""
         return replace(self, user=self.user[index], at_us=self.at_us[index])
 
+    def narrowed(self) -> Sequences:
+        """The same rows over a log of their own users only."""
+        users, place = np.unique(self.user, return_inverse=True)
+        return replace(self, log=self.log.of_users(users), user=place.astype(np.int64))
+
     def visible(self) -> NDArray[np.bool_]:
         """Which events of the log belong to any row, (E,)."""
         latest = np.full(len(self.log), np.iinfo(np.int64).min)
