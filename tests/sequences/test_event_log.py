@@ -48,6 +48,16 @@ def test_some_users_keep_their_own_events(make_sequences):
         assert few.time[few.start[place] : few.start[place + 1]].tolist() == own.tolist()
 
 
+def test_rows_see_the_same_events_over_a_log_of_their_users_only(make_sequences):
+    some = make_sequences().take(np.array([5, 2, 5, 11]))
+    few = some.narrowed()
+    assert len(few.log) == len(np.unique(some.user))
+    assert few.at_us.tolist() == some.at_us.tolist()
+    for old, new in zip(some.user, few.user, strict=True):
+        own = [log.item[log.start[u] : log.start[u + 1]].tolist() for log, u in ((some.log, old), (few.log, new))]
+        assert own[0] == own[1]
+
+
 @pytest.mark.parametrize(("moment", "seen"), [(1.5, [True, False, False]), (4, [True, True, False]), (9, [True] * 3)])
 def test_an_event_is_visible_once_it_occurred_and_arrived(make_log, moment, seen):
     """The second event occurs on day 2 and arrives on day 4."""
