@@ -36,8 +36,8 @@ from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
 from ebbtide.models.forms import Served, compressed, forms_of
 from ebbtide.models.makers import MAKERS
-from ebbtide.models.neural.column import NeuralColumn
 from ebbtide.models.neural.exported import ExportedColumn
+from ebbtide.models.neural.parts import Exportable
 from ebbtide.models.neural.tensors import to_events
 from ebbtide.models.registry import MODELS
 from ebbtide.pipeline.compare import saved_bytes
@@ -55,11 +55,12 @@ ALONE = 64
 class SinglePrecision:
     """A net's column by PyTorch in single precision, in batches of 256."""
 
-    def __init__(self, column: NeuralColumn) -> None:
+    def __init__(self, column: Exportable) -> None:
         self.name = column.name
-        net, self.vocabulary, self.basis, items = column.parts()
-        assert items is None, "this shop has no item vectors"
-        self.net, self.max_len = copy.deepcopy(net).float().eval(), column.deep.max_len
+        parts = column.parts()
+        assert parts.items is None, "this shop has no item vectors"
+        self.vocabulary, self.basis, self.max_len = parts.vocabulary, parts.basis, parts.max_len
+        self.net = copy.deepcopy(parts.net).float().eval()
 
     def columns(self, X: Vector, sequences: object) -> Vector:
         tokens = TokenRows.of(sequences, self.vocabulary, self.max_len)
@@ -143,9 +144,8 @@ def measure(ready: Prepared, members: list[str], folder: Path) -> None:
     many = with_own_events(asked.take(np.arange(min(4 * BATCH, len(asked)))))
     one = in_turns({name: lambda f=form: [f.margin(row) for row in alone] for name, form in forms.items()}, len(alone))
     batch = in_turns({name: lambda f=form: f.margin(many) for name, form in forms.items()}, len(many))
-    lengths = many.sequences.log.start
     print(f"\n{' + '.join(members)}: {len(earlier):,} rows to learn from, {len(asked):,} users judged, "
-          f"{asked.y.mean():.1%} churned, {lengths[-1] / (len(lengths) - 1):.0f} events each")  # fmt: skip
+          f"{asked.y.mean():.1%} churned; at most {setting.deep.max_len} events each")  # fmt: skip
     print("| form | AUROC | lost, 95 % interval | one at a time, µs | times | in 256, µs | times | bytes |")
     print("|---|---|---|---|---|---|---|---|")
     base = "PyTorch fp32"

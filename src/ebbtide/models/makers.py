@@ -29,8 +29,8 @@ from ebbtide.sequences.event_log import Sequences
 @dataclass(frozen=True)
 class Maker:
     """A column maker in the registry. `reads_events`: it needs the rows' event sequences; `reads_items`: it looks at
-    item vectors where there are some. `learns_labels`: only a `ReadModel` may read its columns. `exports`: it is a
-    `NeuralColumn`, which can be served as an ONNX graph."""
+    item vectors where there are some. `learns_labels`: only a `ReadModel` may read its columns. `exports`: it tells
+    its parts (`neural.parts`) and can be served as an ONNX graph."""
 
     make: Callable[[Setting], ColumnMaker]
     load: Callable[[Path], ColumnMaker]
@@ -71,8 +71,8 @@ MAKERS: dict[str, Maker] = {
     "pca": _compression(Components),
     "segments": _compression(Segments),
     "factors": _compression(Factors),
-    "event_state": _net("event_model.columns", "EventState", learns_labels=False),
-    "event_model": _net("event_model.columns", "EventModel"),
+    "event_state": _net("event_model.columns", "EventState", learns_labels=False, exports=True),
+    "event_model": _net("event_model.columns", "EventModel", exports=True),
 }
 
 

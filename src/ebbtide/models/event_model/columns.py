@@ -24,7 +24,8 @@ from ebbtide.models.event_model.pretrained import Pretrained, new_net, pretrain_
 from ebbtide.models.event_model.sizes import config_of
 from ebbtide.models.event_model.targets import Targets
 from ebbtide.models.neural.loop import LoopConfig, Work, train_loop
-from ebbtide.models.neural.tensors import choose_device, to_events
+from ebbtide.models.neural.parts import Parts
+from ebbtide.models.neural.tensors import Events, choose_device, to_events
 from ebbtide.models.setting import Setting
 from ebbtide.models.trainable import check_trainable
 from ebbtide.sequences.batches import TokenRows, by_length
@@ -82,6 +83,12 @@ class _EventColumns:
             for rows in by_length(tokens.lengths(), _INFERENCE_ROWS, None):
                 yield rows, self._net.state(to_events(tokens.batch(rows), torch.device("cpu"), torch.float64))
 
+    def _parts(self, tell: nn.Module) -> Parts:
+        """The net followed by what tells the columns of its state."""
+        if self._net is None or self._vocabulary is None:
+            raise DefectError("the event model is used before it is fitted", "事件模型尚未拟合就被使用")
+        return Parts(_Told(self._net, tell), self._vocabulary, self._net.config.max_len)
+
     def _save(self, folder: Path) -> None:
         if self._net is None or self._vocabulary is None:
             raise DefectError("the event model is saved before it is fitted", "事件模型尚未拟合就被保存")
@@ -120,6 +127,10 @@ class EventState(_EventColumns):
         """Pretrain on the rows' histories, or take the net that `deep.pretrained` names. Labels are not looked at."""
         self._net = self._start(rows, seed).fresh().double().eval()
         return self
+
+    def parts(self) -> Parts:
+        """The net up to its state."""
+        return self._parts(nn.Identity())
 
     def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix:
         """The states, (N, width)."""
@@ -206,6 +217,12 @@ class EventModel(_EventColumns):
             stage = Text("fine-tuning the event model", "微调事件模型")
             train_loop(tuning, work, how, progress=self._setting.progress, stage=stage)
 
+    def parts(self) -> Parts:
+        """The net and its head for churn."""
+        if self._heads is None:
+            raise DefectError("the event model is used before it is fitted", "事件模型尚未拟合就被使用")
+        return self._parts(_Churn(self._heads))
+
     def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix:
         """Log-odds of churn, (N, 1)."""
         if self._heads is None:
@@ -247,6 +264,28 @@ class EventModel(_EventColumns):
         made._heads.load_state_dict(load_file(folder / "heads.safetensors"))
         made._heads = made._heads.double().eval()
         return made
+
+
+class _Told(nn.Module):
+    """A net and what is told of its states, as one module."""
+
+    def __init__(self, net: EventNet, tell: nn.Module) -> None:
+        super().__init__()
+        self.net, self.tell = net, tell
+
+    def forward(self, events: Events, base: Tensor | None) -> Tensor:
+        return self.tell(self.net.state(events))  # (B,) or (B, W)
+
+
+class _Churn(nn.Module):
+    """The head for churn alone."""
+
+    def __init__(self, heads: Heads) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.heads.churn(state)  # (B,)
 
 
 class _Tuning(nn.Module):

@@ -27,6 +27,7 @@ from ebbtide.models.columns import ModelColumn
 from ebbtide.models.neural.augment import augmented, mixed
 from ebbtide.models.neural.fit import Chosen, Fitting, fit_basis, fit_net
 from ebbtide.models.neural.loop import memory_in_words
+from ebbtide.models.neural.parts import Parts
 from ebbtide.models.neural.tensors import Events, choose_device, to_events
 from ebbtide.models.setting import Setting
 from ebbtide.models.trainable import check_trainable
@@ -144,11 +145,11 @@ class NeuralColumn:
         column._net = column._net.double().eval()
         return column
 
-    def parts(self) -> tuple[nn.Module, Vocabulary, Basis | None, ItemVectors | None]:
-        """The fitted net, and the vocabulary, the scale and the item vectors that make its inputs."""
+    def parts(self) -> Parts:
+        """The fitted net, and what makes its inputs."""
         if self._net is None or self._vocabulary is None:
             raise DefectError("a neural net is used before it is fitted", "神经网络尚未拟合就被使用")
-        return self._net, self._vocabulary, self._basis, self._items
+        return Parts(self._net, self._vocabulary, self.deep.max_len, self._basis, self._items)
 
     def _shape(self) -> Shape:
         if self._vocabulary is None:

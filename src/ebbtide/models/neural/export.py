@@ -2,7 +2,7 @@
 
 Inputs: codes (B, T, K) int64, numbers (B, T, N) float32, length (B,) int64 and, for a net that reads them, base (B, F)
 float32 as the row has it, NaN = unknown, and item (B, T) int64, the places of the item vectors, which are in the graph.
-Output: log_odds (B,). B and T are free.
+Output: log_odds (B,), or the columns (B, C) of a net that gives several. B and T are free.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from ebbtide.models.basis import Basis
-from ebbtide.models.neural.column import NeuralColumn
 from ebbtide.models.neural.exported import ABOUT, ITEMS, NET
+from ebbtide.models.neural.parts import Exportable
 from ebbtide.models.neural.tensors import Events
 from ebbtide.sequences.batches import NUMBERS
 from ebbtide.sequences.items.vectors import ItemVectors
@@ -73,28 +73,29 @@ class _Graph(nn.Module):
     def forward(self, codes: Tensor, numbers: Tensor, length: Tensor, *more: Tensor) -> Tensor:
         own = self.scaler(more[0]) if self.scaler is not None else None  # (B, P)
         item = more[-1] if self.reads_items else codes[..., TOKENS.index("item")]  # (B, T)
-        return self.net(Events(codes, numbers, length, item), own)  # (B,)
+        return self.net(Events(codes, numbers, length, item), own)  # (B,) or (B, C)
 
 
-def export(column: NeuralColumn, folder: Path, *, int8: bool = False) -> None:
+def export(column: Exportable, folder: Path, *, int8: bool = False) -> None:
     """Write the net as `net.onnx` with all that `ExportedColumn` needs beside it; `int8`: with weights in 8 bits.
 
     In 8 bits each activation is scaled by its own range when it is met (dynamic quantisation).
     """
-    net, vocabulary, basis, items = column.parts()
+    parts = column.parts()
+    basis, items = parts.basis, parts.items
     folder.mkdir(parents=True, exist_ok=True)
-    graph = _Graph(copy.deepcopy(net).float(), basis, reads_items=items is not None).eval()
+    graph = _Graph(copy.deepcopy(parts.net).float(), basis, reads_items=items is not None).eval()
     with _quiet():
         _write(graph, _example(basis, items), folder / NET)
         if int8:
             _to_int8(folder / NET)
-    vocabulary.save(folder)
+    parts.vocabulary.save(folder)
     if items is not None:
         np.savez_compressed(folder / ITEMS, item=items.item, valid_from=items.valid_from)
     about: dict[str, Any] = {
         "name": column.name,
         "form": "int8" if int8 else "onnx",
-        "max_len": column.deep.max_len,
+        "max_len": parts.max_len,
         "reads_base": basis is not None,
         "columns": [
             {"name": c.name, "en": c.description.en, "zh": c.description.zh, "family": c.family}

@@ -56,11 +56,11 @@ class ExportedColumn:
         )
 
     def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix:
-        """Log-odds of churn, (N, 1)."""
+        """The columns of the trained form, (N, C): mostly one, log-odds of churn."""
         if sequences is None:
             raise DefectError(f"{self.name} needs event sequences", f"{self.name} 需要事件序列")
         tokens = TokenRows.of(sequences, self.vocabulary, self.about["max_len"])
-        out, own = np.empty((len(X), 1), np.float32), np.ascontiguousarray(X, np.float32)
+        out, own = np.empty((len(X), len(self.about["columns"])), np.float32), np.ascontiguousarray(X, np.float32)
         for rows in by_length(tokens.lengths(), _ROWS_AT_ONCE, None):
             batch = tokens.batch(rows)
             places = self._places(batch.item, tokens.at_us[rows])
@@ -74,7 +74,7 @@ class ExportedColumn:
                     inputs["base"] = own[row : row + 1]  # (1, F)
                 if places is not None:
                     inputs["item"] = places[i : i + 1, :length]  # (1, T)
-                out[row, 0] = self.session.run(None, inputs)[0][0]
+                out[row] = self.session.run(None, inputs)[0][0]
         return out
 
     def save(self, folder: Path) -> None:
