@@ -16,6 +16,7 @@ from ebbtide.evaluation.ranking import auroc
 from ebbtide.models.forms import FORMS
 from ebbtide.pipeline.compress import compress
 from ebbtide.pipeline.compression import Compression, FormFigures, paying_form
+from ebbtide.pipeline.continuing import check_fits
 from ebbtide.pipeline.score import score_shard
 
 pytest.importorskip("torch", reason="the extra `deep` is not installed")
@@ -137,6 +138,12 @@ def test_the_new_bundle_carries_its_own_figures(shop, promoted):
 def test_what_is_compressed_is_not_compressed_again(shop, promoted, teacher):
     with pytest.raises(InputError, match=f"compress {teacher.id}"):
         compress(shop.root, bundle=promoted.written)
+
+
+def test_a_compressed_bundle_does_not_go_on(shop, promoted, teacher):
+    bundle = shop.shelf.load(promoted.written)
+    with pytest.raises(InputError, match=f"promote {teacher.id}"):
+        check_fits(bundle, bundle.config, shop.lake, shop.end)
 
 
 def test_a_bundle_without_nets_can_only_be_distilled(trees):

@@ -217,6 +217,14 @@ def check_fits(bundle: Bundle, config: Config, lake: Lake, until: datetime) -> N
             was=bundle.definition.describe(),
             now=definition.describe(),
         )
+    if "compressed_from" in bundle.manifest:
+        raise InputError(
+            "{name} is a compressed form and cannot go on: promote {origin}, from which it was made, continue, and"
+            " compress again",
+            "{name} 是压缩形式，无法继续训练：请启用其来源 {origin}，继续训练后再压缩",
+            name=bundle.id,
+            origin=bundle.manifest["compressed_from"],
+        )
     newest = until - timedelta(microseconds=definition.closing_us)
     if to_us(newest) <= _last_cutoff(bundle):
         raise DataError(
