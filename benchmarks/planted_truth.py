@@ -154,8 +154,8 @@ def learn(config: Config, ready: Prepared, rows: Rows) -> Learnt:
     """The policy of `ebbtide train`, on these rows: rehearse, choose, fit on all closed moments."""
     entries, seed = candidates(config.train.model), config.train.seed
     past = rehearse(rows, ready.held_out, entries, ready.setting_at, seed=seed, progress=lambda *_: None)
-    now, horizon = ready.until_us, ready.definition.horizon_us
-    choice = choose([p.held for p in past], entries, known_us=now, at_us=now, horizon_us=horizon)
+    now = ready.until_us
+    choice = choose([p.held for p in past], entries, known_us=now)
     setting = ready.setting_at(now)
     print("   weights", {name: round(weight, 2) for name, weight in choice.weight.items()})
     stack, _ = fit_chosen(rows_with_model_columns(rows, setting), choice, entries, setting, seed=seed)

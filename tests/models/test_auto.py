@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ebbtide.models.auto import HeldOut, choose, fit_chosen, hold_out
+from ebbtide.models.auto import HeldOut, Learnt, choose, fit_chosen, hold_out
 from ebbtide.models.base import Rows, sigmoid
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.lightgbm import LightGbmModel
@@ -59,7 +59,7 @@ def past():
 
 
 def pick(past, day, entries=ENTRIES):
-    return choose(past, entries, known_us=day * DAY_US, at_us=day * DAY_US, horizon_us=30 * DAY_US)
+    return choose(past, entries, known_us=day * DAY_US)
 
 
 def test_a_held_out_moment_is_predicted_from_labels_known_by_then(make_rows):
@@ -87,6 +87,37 @@ def test_labels_that_were_not_known_change_no_held_out_margin(make_rows):
     one, other = (hold_out(r, moment, entries, SETTING, seed=0) for r in (rows, flipped))
     for name in entries:
         assert one.margins[name].tobytes() == other.margins[name].tobytes()
+
+
+def test_a_held_out_moment_carries_the_newest_cohort_that_its_models_had_learnt_from(make_rows):
+    """Its labels as they stood then, and margins of the same models, so that their level can be told."""
+    rows = make_rows(900, moments=6)
+    moment = int(rows.moments()[-1])
+    known = rows.known_at(moment)
+    newest = known.at(int(known.moments()[-1]))
+    found = hold_out(rows, moment, ENTRIES, SETTING, seed=0)
+    assert np.array_equal(found.newest.y, newest.y)
+    alone = ENTRIES["logistic"].make(SETTING).fit(known, seed=0)
+    np.testing.assert_allclose(found.newest.margins["logistic"], alone.margin(newest.X)[None], atol=1e-12)
+    np.testing.assert_allclose(found.margins["logistic"], alone.margin(rows.at(moment).X)[None], atol=1e-12)
+
+
+def test_an_outcome_that_arrives_after_the_moment_does_not_move_the_anchor(make_rows):
+    """Late outcomes of the newest known cohort were not known at the moment: nothing of what was held out changes."""
+    rows = make_rows(900, moments=6)
+    moment = int(rows.moments()[-1])
+    never = np.where(rows.y == 1, 2**62, rows.as_of_us + rows.embargo_us)
+    late = np.where(rows.y == 0, moment + 1, never)
+    closed = rows.as_of_us + rows.embargo_us <= moment
+    half = closed & (rows.user % np.uint64(2) == 0)
+    with_late = replace(rows, stayed_us=np.where(half, late, never))
+    unknown = replace(rows, y=np.where(half, 1.0, rows.y), stayed_us=np.where(half, 2**62, never))
+    entries = {n: e for n, e in ENTRIES.items() if n != "lightgbm"}
+    one, other = (hold_out(r, moment, entries, SETTING, seed=0) for r in (with_late, unknown))
+    assert one.newest.y.tobytes() == other.newest.y.tobytes()
+    for name in entries:
+        assert one.margins[name].tobytes() == other.margins[name].tobytes()
+        assert one.newest.margins[name].tobytes() == other.newest.margins[name].tobytes()
 
 
 def test_nothing_is_held_out_when_nothing_was_known(make_rows):
@@ -173,6 +204,47 @@ def test_applying_a_choice_is_the_calibrated_weighted_sum(past):
     chosen, asked = pick(past, 150), past[0]
     by_hand = sum(w * asked.margins[n][chosen.variant[n]] for n, w in chosen.weight.items())
     np.testing.assert_allclose(chosen.apply(asked), chosen.calibration.apply(by_hand))
+
+
+def test_weights_add_up_to_one(past):
+    """Margins half as bold: the slope of the calibration doubles, and not the weights."""
+    shy = [replace(h, margins={n: m / 2 for n, m in h.margins.items()}) for h in past]
+    one, other = pick(past, 150), pick(shy, 150)
+    for chosen in (one, other):
+        assert sum(chosen.weight.values()) == pytest.approx(1.0)
+    assert other.calibration.slope > 1.5 * one.calibration.slope
+
+
+def test_a_level_that_the_newest_cohort_shows_is_corrected_before_anything_is_learnt(past):
+    """Models that are half a unit too low on what they have just learnt from are lifted, at every moment."""
+    rng = np.random.default_rng(1)
+
+    def anchored(h):
+        level = rng.normal(0, 1, 2000)
+        seen = (rng.random(2000) < sigmoid(level + 0.5)).astype(float)
+        low = {n: np.tile(level, (len(m), 1)) for n, m in h.margins.items()}
+        return replace(h, newest=Learnt(seen, low))
+
+    lifted = [anchored(h) for h in past]
+    one, other = pick(past, 150), pick(lifted, 150)
+    for free, held_down in zip(one.history, other.history, strict=True):
+        assert held_down.shift == pytest.approx(free.shift - 0.5, abs=0.15)
+    assert one.weight == pytest.approx(other.weight)
+
+
+def test_the_final_stack_stands_at_the_level_of_the_newest_cohort(make_rows, past):
+    """In the newest cohort more churn than in the older ones: the mean of its probabilities is its own base rate."""
+    rows = make_rows(3000, moments=4)
+    newest = rows.as_of_us == rows.as_of_us.max()
+    moved = replace(rows, y=np.where(newest & (rows.user % np.uint64(3) == 0), 1.0, rows.y))
+    chosen = replace(pick(past, 150), weight={"logistic": 1.0})
+    entries = candidates("logistic")
+    stack, _ = fit_chosen(moved, chosen, entries, SETTING, seed=0)
+    plain, _ = fit_chosen(moved, chosen, entries, SETTING, seed=0, anchored=False)
+    rate = moved.y[newest].mean()
+    assert sigmoid(stack.margin(rows.X[newest])).mean() == pytest.approx(rate, abs=0.005)
+    assert rate - sigmoid(plain.margin(rows.X[newest])).mean() > 0.03
+    assert plain.intercept == 0.0
 
 
 def test_candidates_without_weight_are_not_fitted(make_rows, past):

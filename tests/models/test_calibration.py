@@ -1,4 +1,4 @@
-"""Affine calibration: lines are found, reasons keep adding up, and the intercept of the future is forecast soberly."""
+"""Affine calibration: lines are found, reasons keep adding up, and only a shift that lasts is carried on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 from ebbtide.core.errors import DataError
 from ebbtide.models.base import sigmoid
-from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, forecast_shift
+from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, fitting_shift, lasting_shift
 
 DAY_US = 86_400_000_000
-HORIZON_US = 30 * DAY_US
 
 
 def outcomes(slope, intercept, users=4000, seed=0):
@@ -26,11 +25,6 @@ def outcomes(slope, intercept, users=4000, seed=0):
 def history(shifts, error=0.05, step_days=30):
     """Closed moments `step_days` apart with these shifts."""
     return [ClosedMoment(int(k * step_days * DAY_US), 1000, 0.5, 0.5, float(v), error) for k, v in enumerate(shifts)]
-
-
-def ahead(moments, days=60):
-    """The forecast `days` after the last closed moment."""
-    return forecast_shift(moments, at_us=moments[-1].as_of_us + days * DAY_US, horizon_us=HORIZON_US)
 
 
 # --- the line ------------------------------------------------------------------------------------------------------
@@ -92,50 +86,53 @@ def test_json_round_trip_keeps_every_bit():
 
 
 def test_without_history_there_is_no_shift():
-    assert forecast_shift([], at_us=0, horizon_us=HORIZON_US) == 0.0
+    assert lasting_shift([]) == 0.0
 
 
-def test_a_lasting_shift_is_mostly_carried_on():
-    assert 0.28 < ahead(history([0.4] * 8)) < 0.4
+def test_a_shift_is_carried_on_as_far_as_it_has_lasted():
+    """One moment of .4 says little, four a third, very many all of it; never more than it was."""
+    carried = [lasting_shift(history([0.4] * count, error=0.001)) for count in (1, 4, 40, 4000)]
+    assert carried == sorted(carried)
+    assert carried == pytest.approx([0.4 / 9, 0.4 / 3, 0.4 * 40 / 48, 0.4], rel=2e-3)
 
 
-def test_noise_around_zero_is_not_followed():
-    """The last moment happened to be +.3 with a standard error of .3: nearly all of it is shrunk away."""
-    assert abs(ahead(history([0.2, -0.3, 0.1, -0.2, 0.25, -0.1, 0.3], error=0.3))) < 0.03
+def test_shifts_that_jump_about_are_not_followed():
+    assert abs(lasting_shift(history([0.2, -0.3, 0.1, -0.2, 0.25, -0.1, 0.3]))) < 0.03
 
 
-def test_a_lasting_step_is_followed_further_than_the_mean_of_the_history():
-    moments = history([0.0] * 6 + [0.8] * 4)
-    assert np.mean([h.shift for h in moments]) + 0.1 < ahead(moments) < 0.8
-
-
-def test_the_further_ahead_the_less_the_last_moment_counts():
-    moments = history([0.0, 0.05, -0.05, 0.0, 0.0, 0.9], error=0.05)
-    near, far = ahead(moments, 15), ahead(moments, 600)
-    assert far < near <= 0.9
-
-
-def test_a_season_is_used_once_the_history_spans_more_than_a_year():
-    """Shifts follow the calendar; six months ahead the sign turns, and the forecast turns with it."""
-    days = np.arange(0, 900, 30)
-    moments = history(0.6 * np.cos(2 * np.pi * days / 365.25), error=0.05)
-    for months_ahead in (3, 6, 9):
-        at = days[-1] + 30 * months_ahead
-        truth = 0.6 * np.cos(2 * np.pi * at / 365.25)
-        assert ahead(moments, 30 * months_ahead) == pytest.approx(truth, abs=0.25)
-
-
-def test_one_moment_is_believed_by_its_precision():
-    sure, unsure = history([0.5], error=0.02), history([0.5], error=1.0)
-    assert 0.1 < ahead(sure) < 0.5
-    assert 0.0 < ahead(unsure) < 0.05
+def test_a_moment_is_believed_by_its_precision():
+    sure, unsure = (lasting_shift(history([0.5], error=e)) for e in (0.02, 2.0))
+    assert 0 < unsure < 0.05 * sure
 
 
 def test_the_order_of_the_history_does_not_matter():
     moments = history([0.1, 0.5, -0.2, 0.3])
-    at = moments[-1].as_of_us + HORIZON_US
-    forward = forecast_shift(moments, at_us=at, horizon_us=HORIZON_US)
-    assert forecast_shift(moments[::-1], at_us=at, horizon_us=HORIZON_US) == pytest.approx(forward, abs=1e-12)
+    assert lasting_shift(moments[::-1]) == pytest.approx(lasting_shift(moments), abs=1e-15)
+
+
+# --- the anchor ----------------------------------------------------------------------------------------------------
+
+
+def test_the_fitting_shift_gives_the_mean_of_the_outcomes():
+    margin, y = outcomes(1.0, -0.7)
+    shift = fitting_shift(margin, y)
+    assert shift == pytest.approx(-0.7, abs=0.1)
+    assert sigmoid(margin + shift).mean() == pytest.approx(y.mean(), abs=1e-4)
+
+
+def test_the_fitting_shift_undoes_any_other_shift():
+    """Whatever was added to all margins is taken away again; the far margins of sure models do no harm."""
+    margin, y = outcomes(3.0, 0.0)
+    for added in (-12.0, 0.3, 15.0):
+        assert added + fitting_shift(margin + added, y) == pytest.approx(fitting_shift(margin, y), abs=0.02)
+
+
+def test_the_fitting_shift_of_one_class_or_of_nobody_is_finite():
+    assert 0 < fitting_shift(np.zeros(50), np.ones(50)) < 10
+    assert fitting_shift(np.zeros(0), np.zeros(0)) == 0.0
+
+
+# --- the slope -----------------------------------------------------------------------------------------------------
 
 
 def test_the_slope_leaves_the_mean_margin_where_it_is():
@@ -144,7 +141,7 @@ def test_the_slope_leaves_the_mean_margin_where_it_is():
     truth = rng.normal(-2.5, 0.5, 20_000)
     y = (rng.random(20_000) < sigmoid(truth)).astype(float)
     overconfident = -2.5 + 2 * (truth + 2.5)
-    line, _ = calibrate(overconfident, y, np.zeros(20_000, np.int64), at_us=90 * DAY_US, horizon_us=HORIZON_US)
+    line, _ = calibrate(overconfident, y, np.zeros(20_000, np.int64))
     assert line.slope == pytest.approx(0.5, abs=0.05)
     assert line.apply(np.array([-2.5]))[0] == pytest.approx(-2.5, abs=0.05)
 
@@ -158,7 +155,7 @@ def test_a_moving_base_rate_does_not_bend_the_slope():
     parts = [outcomes(0.8, c, users=3000, seed=k) for k, c in enumerate(planted)]
     margin, y = np.concatenate([m for m, _ in parts]), np.concatenate([y for _, y in parts])
     as_of = np.repeat(np.arange(4) * 30 * DAY_US, 3000)
-    line, moments = calibrate(margin, y, as_of, at_us=150 * DAY_US, horizon_us=HORIZON_US)
+    line, moments = calibrate(margin, y, as_of)
     assert line.slope == pytest.approx(0.8, abs=0.05)
     about = (1 - line.slope) * margin.mean()
     for moment, intercept, (_, labels) in zip(moments, planted, parts, strict=True):
@@ -173,6 +170,6 @@ def test_a_moment_with_one_class_does_no_harm():
     as_of[y == 1][:5] = 30 * DAY_US
     last = np.flatnonzero(y == 1)[:5]
     as_of[last] = 30 * DAY_US
-    line, moments = calibrate(margin, y, as_of, at_us=90 * DAY_US, horizon_us=HORIZON_US)
+    line, moments = calibrate(margin, y, as_of)
     assert moments[1].base_rate == 1.0
     assert abs(line.intercept) < 1.0

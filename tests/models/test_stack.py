@@ -97,12 +97,14 @@ def test_when_nothing_helps_the_prior_stays():
 def stack(make_rows):
     rows, setting = make_rows(), Setting(30.0)
     members = [MODELS[name].make(setting).fit(rows, seed=1) for name in ("logistic", "bgnbd", "lightgbm")]
-    return StackModel(members, [0.5, 0.25, 0.75])
+    return StackModel(members, [0.5, 0.25, 0.75], intercept=-0.3)
 
 
 def test_margin_and_contributions_are_weighted_sums(stack, make_rows):
     X = make_rows(100, seed=4).X
-    by_hand = 0.5 * stack.members[0].margin(X) + 0.25 * stack.members[1].margin(X) + 0.75 * stack.members[2].margin(X)
+    by_hand = (
+        -0.3 + 0.5 * stack.members[0].margin(X) + 0.25 * stack.members[1].margin(X) + 0.75 * stack.members[2].margin(X)
+    )
     np.testing.assert_allclose(stack.margin(X), by_hand, rtol=1e-12)
     np.testing.assert_allclose(stack.contributions(X).sum(axis=1), stack.margin(X), rtol=0, atol=1e-6)
 
@@ -126,6 +128,8 @@ def test_fitting_the_stack_again_keeps_its_weights(make_rows):
 def test_a_member_from_another_version_is_refused_in_words(stack, tmp_path):
     stack.save(tmp_path)
     file = tmp_path / "stack.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"oracle": 0.5}))
+    data = json.loads(file.read_text())
+    data["members"]["oracle"] = {"weight": 0.5, "reads": []}
+    file.write_text(json.dumps(data))
     with pytest.raises(MissingBundleError, match="does not know: oracle; train again"):
         load_stack(tmp_path)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ebbtide.features.selection import rank_importance, select
 from ebbtide.models.base import Model, Rows, Vector, labels_known_at
-from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate
+from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, fitting_shift
 from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.lightgbm import LightGbmModel
-from ebbtide.models.makers import MAKERS
+from ebbtide.models.makers import MAKERS, all_columns
 from ebbtide.models.rare import with_more_rare
 from ebbtide.models.registry import Entry, Setting
 from ebbtide.models.stack import Reads, StackModel, as_ranges, fit_weights, read_rows
@@ -29,10 +29,19 @@ _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """The newest cohort that the candidates had learnt from, M members: labels (M,), margins of each candidate, (V, M)."""
+
+    y: Vector
+    margins: dict[str, Vector]
+
+
+@dataclass(frozen=True)
 class HeldOut:
     """One held-out moment, N cohort members: margins of each candidate, (V, N), V = its variants (mostly 1).
 
-    `y` and `stayed_us` (N,) as in `Rows`.
+    `y` and `stayed_us` (N,) as in `Rows`. `newest` anchors the candidates' common level; None: they are taken as they
+    are.
     """
 
     moment_us: int
@@ -41,6 +50,7 @@ class HeldOut:
     y: Vector
     margins: dict[str, Vector]
     stayed_us: NDArray[np.int64] | None = None
+    newest: Learnt | None = None
 
     def known_at(self, moment_us: int) -> HeldOut:
         """The same with the labels that were known then; its window must have closed."""
@@ -66,14 +76,20 @@ def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Set
     known, asked = rows.known_at(moment_us), rows.at(moment_us)
     if len(asked) == 0 or not is_enough(known):
         return None
-    margins = held_margins(known, asked, entries, setting, seed=seed)
-    return HeldOut(moment_us, moment_us + rows.embargo_us, asked.user, asked.y, margins, asked.stayed_us)
+    newest_us = int(known.as_of_us.max())
+    both = rows.take((rows.as_of_us == newest_us) | (rows.as_of_us == moment_us))
+    margins = held_margins(known, both, entries, setting, seed=seed)
+    own = both.as_of_us == moment_us
+    learnt = Learnt(known.at(newest_us).y, {name: m[:, ~own] for name, m in margins.items()})
+    ahead = {name: m[:, own] for name, m in margins.items()}
+    closed_us = moment_us + rows.embargo_us
+    return HeldOut(moment_us, closed_us, asked.user, asked.y, ahead, asked.stayed_us, learnt)
 
 
 def held_margins(
     known: Rows, asked: Rows, entries: dict[str, Entry], setting: Setting, *, seed: int
 ) -> dict[str, Vector]:
-    """Margins on rows that the candidates, fitted on `known`, have not seen, (V, N) each.
+    """Margins of the candidates, fitted on `known`, at the rows `asked`, (V, N) each.
 
     Column makers are fitted on the same rows as the models that read them.
     """
@@ -157,10 +173,11 @@ class MadeColumns:
         return self._fitted[name]
 
 
-def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int, at_us: int, horizon_us: int) -> Choice:
-    """Choose from the held-out moments that had closed by `known_us`, with the labels known then, for use at `at_us`.
+def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int) -> Choice:
+    """Choose from the held-out moments that had closed by `known_us`, with the labels known then.
 
-    Without any such moment: the usual rounds, the prior weights and no calibration.
+    Weights add up to 1: how far their sum is trusted is the slope of the calibration. Without any such moment: the
+    usual rounds, the prior weights and no calibration.
     """
     closed = [h.known_at(known_us) for h in held if h.closed_us <= known_us]
     variant = {n: _best_variant(closed, n, e) for n, e in entries.items()}
@@ -171,19 +188,21 @@ def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int,
     if len(entries) > 1 and 0 < y.sum() < len(y):
         margins = np.vstack([np.concatenate([h.margins[n][variant[n]] for h in closed]) for n in entries])
         prior = fit_weights(margins, y, group, prior)
+        prior = prior / prior.sum()
     weight = dict(zip(entries, (float(w) for w in prior), strict=True))
     blended = np.concatenate([_blend(h, variant, weight) for h in closed])
     if not 0 < y.sum() < len(y):
         return Choice(variant, weight, AffineCalibration(), ())
-    calibration, history = calibrate(blended, y, group, at_us=at_us, horizon_us=horizon_us)
+    calibration, history = calibrate(blended, y, group)
     return Choice(variant, weight, calibration, tuple(history))
 
 
 def fit_chosen(
-    rows: Rows, choice: Choice, entries: dict[str, Entry], setting: Setting, *, seed: int
+    rows: Rows, choice: Choice, entries: dict[str, Entry], setting: Setting, *, seed: int, anchored: bool = True
 ) -> tuple[StackModel, tuple[ColumnMaker, ...]]:
     """Fit the candidates that carry weight on all rows, as chosen, and the column makers that they read.
 
+    `anchored`: the stack is brought to the level of the newest cohort, as held-out margins with `newest` were.
     Rows that are made up shift the base rate, which only a calibration puts right: without one none are.
     """
     made = MadeColumns(rows, setting, seed)
@@ -197,7 +216,16 @@ def fit_chosen(
         members.append(model.fit(learnt, seed=seed))
     weights = [choice.weight[name] for name in carrying]
     reads = [made.reads_of(entry) for entry in carrying.values()]
-    return StackModel(members, weights, names=list(carrying), reads=reads), made.makers
+    stack = StackModel(members, weights, names=list(carrying), reads=reads)
+    return anchor(stack, made.makers, rows) if anchored else stack, made.makers
+
+
+def anchor(stack: StackModel, makers: Sequence[ColumnMaker], rows: Rows) -> StackModel:
+    """The stack, fitted on `rows`, brought to the level of the newest cohort among them."""
+    newest = rows.at(int(rows.as_of_us.max()))
+    margin = stack.margin(all_columns(makers, newest.X, newest.sequences))
+    stack.intercept += fitting_shift(margin, newest.y)
+    return stack
 
 
 def _best_variant(closed: Sequence[HeldOut], name: str, entry: Entry) -> int:
@@ -224,7 +252,15 @@ def _calibrated_loss(margin: Vector, y: Vector) -> float:
 
 
 def _blend(held: HeldOut, variant: dict[str, int], weight: dict[str, float]) -> Vector:
-    return np.asarray(sum(w * held.margins[n][variant[n]] for n, w in weight.items() if w), np.float64)
+    """Weighed margins of a held-out moment, (N,), anchored on the newest cohort that the candidates had learnt from."""
+    own = _weighed(held.margins, variant, weight)
+    if held.newest is None:
+        return own
+    return own + fitting_shift(_weighed(held.newest.margins, variant, weight), held.newest.y)
+
+
+def _weighed(margins: dict[str, Vector], variant: dict[str, int], weight: dict[str, float]) -> Vector:
+    return np.asarray(sum(w * margins[n][variant[n]] for n, w in weight.items() if w), np.float64)
 
 
 def _joined(closed: Sequence[HeldOut]) -> tuple[Vector, NDArray[np.int64]]:

@@ -2,32 +2,27 @@
 
 A straight line keeps reasons additive: every contribution is multiplied by the slope, and the base takes the
 intercept. The slope is a property of the model and turns about the mean margin, so that it leaves the mean where it is.
-What moves the mean is the shop's base rate, from moment to moment, and the newest labels are always one outcome window
-old. So each closed moment gets a shift of its own, and the shift at as_of is forecast from them (`forecast_shift`).
+What moves the mean is the shop's base rate, from moment to moment. A model that has learnt from many moments at once is
+first anchored on the newest cohort of them (`fitting_shift`); what the base rate did after that cohort is then seen at
+each held-out moment, which gets a shift of its own, and of these shifts what lasted is carried on (`lasting_shift`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.core.errors import DataError
-from ebbtide.core.windows import DAY_US
 from ebbtide.models.base import Vector, sigmoid
 from ebbtide.models.newton import Evaluation, maximise
 
 _SLOPE_REACH, _SHIFT_REACH = 6.0, 20.0
-_YEAR_DAYS = 365.25
-_LEVEL = 0.05
-_DRIFTS = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5)
-_MEMORIES = (0.5, 1.0, 2.0, 4.0, 8.0)
-_SEASONS = (0.0, 0.1, 0.3)
-_USUAL_DRIFT, _USUAL_SEASON = 0.05, 0.1
+_SLOPE_SPREAD, _TAIL = 0.1, 4.0
+_USUAL_SHIFT, _DOUBT = 0.3, 8.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,8 @@ class AffineCalibration:
 
     @classmethod
     def fit(cls, margin: Vector, y: Vector, weights: Vector | None = None, *, slope_spread: float = 0.5) -> Self:
-        """Maximum likelihood with a weak prior: log slope ~ normal(0, `slope_spread`); infinity = no prior.
+        """Maximum likelihood with a weak prior: log slope within `slope_spread` about 0, with a heavy tail; infinity =
+        no prior.
 
         Raises DataError if only one class is there.
         """
@@ -96,12 +92,12 @@ class ClosedMoment:
 
 
 def calibrate(
-    margin: Vector, y: Vector, as_of_us: NDArray[np.int64], *, at_us: int, horizon_us: int, slope_spread: float = 0.5
+    margin: Vector, y: Vector, as_of_us: NDArray[np.int64], *, slope_spread: float = _SLOPE_SPREAD
 ) -> tuple[AffineCalibration, list[ClosedMoment]]:
-    """Calibrate for the moment `at_us` from honest margins of closed moments, and the history behind it.
+    """Calibrate from honest margins of closed moments, and the history behind it.
 
     `margin`, `y`, `as_of_us` (N,): rows that the model had not learnt from. One slope for all moments, a shift for each
-    of them, from which the shift at `at_us` is forecast.
+    of them, of which the lasting part is taken.
     Raises DataError if only one class is there.
     """
     moments, group = np.unique(as_of_us, return_inverse=True)
@@ -113,58 +109,36 @@ def calibrate(
         predicted = float(sigmoid(margin[own]).mean())
         rate, users = float(y[own].mean()), int(own.sum())
         history.append(ClosedMoment(int(moment), users, rate, predicted, float(shifts[k]), float(errors[k])))
-    shift = forecast_shift(history, at_us=at_us, horizon_us=horizon_us)
-    return AffineCalibration(slope, (1 - slope) * centre + shift), history
+    return AffineCalibration(slope, (1 - slope) * centre + lasting_shift(history)), history
 
 
-def forecast_shift(history: list[ClosedMoment], *, at_us: int, horizon_us: int) -> float:
-    """The shift to expect at `at_us`, given the shifts of closed moments; 0 without any.
+def lasting_shift(history: Sequence[ClosedMoment]) -> float:
+    """The shift to expect, given those of closed moments: their mean beside eight moments without any; 0 if none.
 
-    A Gaussian process: a small lasting level plus a drift that is forgotten exponentially, plus a yearly season where
-    the history spans more than a year. Size and memory of the drift and the size of the season are averaged over,
-    weighted by how well they explain the history and by a prior for small ones with a heavy tail. So a lasting shift
-    is carried on, one that jumps about is shrunk to nothing, and a far as_of trusts the last moment less than a near
-    one. The prior is for small shifts because models are refitted on the newest labels: carrying the newest shift on
-    in full did worse than no shift at all on every real log tried.
+    A moment counts less where its standard error is not small beside the usual shift. Mostly a shift does not outlive
+    its moment: of four equal ones a third is carried on, of many nearly all.
     """
-    if not history:
-        return 0.0
-    when = np.array([h.as_of_us for h in history], np.float64) / DAY_US
-    seen = np.array([h.shift for h in history])
-    noise = np.array([h.error for h in history]) ** 2
-    target, horizon = at_us / DAY_US, max(horizon_us / DAY_US, 1e-9)
-    forecasts, evidence = [], []
-    for kernel in _kernels(horizon, seasonal=float(np.ptp(when)) > _YEAR_DAYS):
-        between = kernel.covariance(when[:, None] - when[None, :]) + np.diag(noise)
-        solved = np.linalg.solve(between, seen)
-        forecasts.append(float(kernel.covariance(target - when) @ solved))
-        evidence.append(kernel.log_prior - 0.5 * float(seen @ solved) - 0.5 * float(np.linalg.slogdet(between)[1]))
-    weight = np.exp(np.array(evidence) - max(evidence))
-    return float(weight @ np.array(forecasts) / weight.sum())
+    weights = [_USUAL_SHIFT**2 / (_USUAL_SHIFT**2 + h.error**2) for h in history]
+    return sum(w * h.shift for w, h in zip(weights, history, strict=True)) / (sum(weights) + _DOUBT)
 
 
-@dataclass(frozen=True)
-class _Kernel:
-    """Covariance of shifts that lie some days apart; spreads in log-odds, `memory` in days."""
+def fitting_shift(margin: Vector, y: Vector) -> float:
+    """The shift s that makes sigmoid(margin + s) fit the outcomes best; prior normal(0, 3), which matters where one
+    class is missing.
 
-    drift: float
-    memory: float
-    season: float
+    >>> round(fitting_shift(np.zeros(1000), np.arange(1000) % 4 > 0), 2)  # three of four churned
+    1.1
+    """
 
-    @property
-    def log_prior(self) -> float:
-        """Half-Cauchy on the drift, exponential on the season."""
-        return float(-np.log1p((self.drift / _USUAL_DRIFT) ** 2) - self.season / _USUAL_SEASON)
+    def posterior(point: Vector) -> Evaluation:
+        odds = margin + point[0]
+        p = sigmoid(odds)
+        value = float(np.sum(y * odds - np.logaddexp(0.0, odds))) - point[0] ** 2 / 18
+        gradient, curvature = float(np.sum(y - p)) - point[0] / 9, -float(p @ (1 - p)) - 1 / 9
+        return value, np.array([gradient]), np.array([[curvature]])
 
-    def covariance(self, days: Vector) -> Vector:
-        forgotten = self.drift**2 * np.exp(-np.abs(days) / self.memory)
-        yearly = self.season**2 * np.exp(-2 * np.sin(np.pi * days / _YEAR_DAYS) ** 2)
-        return np.asarray(_LEVEL**2 + forgotten + yearly)
-
-
-def _kernels(horizon: float, *, seasonal: bool) -> Iterator[_Kernel]:
-    for drift, memory, season in product(_DRIFTS, _MEMORIES, _SEASONS if seasonal else (0.0,)):
-        yield _Kernel(drift, memory * horizon, season)
+    reach = np.array([_SHIFT_REACH])
+    return float(maximise(posterior, np.zeros(1), -reach, reach).point[0])
 
 
 def _fit_line(
@@ -172,10 +146,12 @@ def _fit_line(
 ) -> tuple[float, Vector, Vector]:
     """A common slope about `centre`, and a shift with its standard error for each group; weights `w` (N,).
 
-    The prior of a shift, normal(0, 3), only matters where a group has one class.
+    The prior of the log slope is Student's t of scale `slope_spread` with 4 degrees of freedom: a slope near 1 is taken
+    for 1, one that is clearly far from it for what it is. The prior of a shift, normal(0, 3), only matters where a
+    group has one class.
     """
     _check_two_classes(y, w)
-    count = int(group.max()) + 1
+    count, tightness = int(group.max()) + 1, slope_spread**-2.0
 
     def posterior(point: Vector) -> Evaluation:
         scaled = np.exp(point[0]) * (margin - centre)
@@ -187,8 +163,11 @@ def _fit_line(
         cross = -np.bincount(group, weight * scaled, count)
         hessian = np.diag(np.r_[-(weight * scaled) @ scaled + gradient[0], -np.bincount(group, weight, count)])
         hessian[0, 1:] = hessian[1:, 0] = cross
-        pull = np.r_[slope_spread**-2.0, np.full(count, 1 / 9)]
-        return value - 0.5 * float(pull @ point**2), gradient - pull * point, hessian - np.diag(pull)
+        far = 1 + point[0] ** 2 * tightness / _TAIL
+        value -= float(point[1:] @ point[1:]) / 18 + (_TAIL + 1) / 2 * float(np.log(far))
+        gradient -= np.r_[(1 + 1 / _TAIL) * tightness * point[0] / far, point[1:] / 9]
+        bent = (1 + 1 / _TAIL) * tightness * (2 - far) / far**2
+        return value, gradient, hessian - np.diag(np.r_[bent, np.full(count, 1 / 9)])
 
     reach = np.r_[_SLOPE_REACH, np.full(count, _SHIFT_REACH)]
     found = maximise(posterior, np.zeros(count + 1), -reach, reach)

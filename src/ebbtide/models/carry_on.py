@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ebbtide.core.errors import InputError
-from ebbtide.models.auto import Choice, MadeColumns
+from ebbtide.models.auto import Choice, MadeColumns, anchor
 from ebbtide.models.base import Model, Rows, Vector
 from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.continues import ways_of
@@ -121,4 +121,5 @@ def carry_on(
     ]
     reads = [own[name].reads if name in own else made.reads_of(entry) for name, entry in carrying.items()]
     weights = [choice.weight[name] for name in carrying]
-    return StackModel(members, weights, names=list(carrying), reads=reads), made.makers
+    stack = StackModel(members, weights, names=list(carrying), reads=reads)
+    return anchor(stack, made.makers, rows), made.makers

@@ -188,7 +188,8 @@ def read_items(entries: Mapping[str, Entry]) -> bool:
 
 def load_stack(folder: Path) -> StackModel:
     """Read a saved stack with its members. Raises MissingBundleError on a member that this version does not know."""
-    about: dict[str, Any] = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
+    data = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
+    about: dict[str, Any] = data["members"]
     load = {name: entry.load for name, entry in MODELS.items()} | STUDENTS
     unknown = sorted(set(about) - set(load))
     if unknown:
@@ -200,6 +201,7 @@ def load_stack(folder: Path) -> StackModel:
     return StackModel(
         [load[name](folder / name) for name in about],
         [member["weight"] for member in about.values()],
+        intercept=data["intercept"],
         names=list(about),
         reads=[tuple((first, stop) for first, stop in member["reads"]) for member in about.values()],
     )

@@ -24,7 +24,7 @@ Reads = tuple[tuple[int, int], ...]
 
 
 class StackModel:
-    """`margin = sum of weight * margin` over its members. A single model is a stack of one with weight 1.
+    """`margin = intercept + sum of weight * margin` over its members. A single model is a stack of one with weight 1.
 
     `names`: what the members are called in the registry, by default their own names. `reads`: which columns of X each
     member looks at, by default all.
@@ -37,16 +37,18 @@ class StackModel:
         members: Sequence[Model],
         weights: Sequence[float],
         *,
+        intercept: float = 0.0,
         names: Sequence[str] | None = None,
         reads: Sequence[Reads] | None = None,
     ) -> None:
         self.members = list(members)
         self.weights = [float(w) for w in weights]
+        self.intercept = intercept
         self.names = list(names) if names is not None else [m.name for m in members]
         self.reads: list[Reads] = list(reads) if reads is not None else [()] * len(self.members)
 
     def fit(self, rows: Rows, *, seed: int) -> StackModel:
-        """Fit every member on all rows; the weights stay."""
+        """Fit every member on all rows; the weights and the intercept stay."""
         for member, reads in zip(self.members, self.reads, strict=True):
             member.fit(read_rows(rows, reads), seed=seed)
         return self
@@ -54,11 +56,12 @@ class StackModel:
     def margin(self, X: Matrix) -> Vector:
         """Log-odds of churn, (N,)."""
         parts = zip(self.weights, self.members, self.reads, strict=True)
-        return np.asarray(sum(w * m.margin(read(X, reads)) for w, m, reads in parts))
+        return np.asarray(sum((w * m.margin(read(X, reads)) for w, m, reads in parts), self.intercept))
 
     def contributions(self, X: Matrix) -> Vector:
         """Exact terms, (N, F + 1): each row sums to its margin."""
         out = np.zeros((len(X), X.shape[1] + 1))
+        out[:, -1] = self.intercept
         for weight, member, reads in zip(self.weights, self.members, self.reads, strict=True):
             terms, start = member.contributions(read(X, reads)), 0
             for first, stop in reads or ((0, X.shape[1]),):
@@ -68,12 +71,13 @@ class StackModel:
         return out
 
     def save(self, folder: Path) -> None:
-        """A folder a member, and their weights."""
+        """A folder a member, their weights and the intercept."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, member in zip(self.names, self.members, strict=True):
             member.save(folder / name)
         about = zip(self.names, self.weights, self.reads, strict=True)
-        data = {name: {"weight": weight, "reads": reads} for name, weight, reads in about}
+        members = {name: {"weight": weight, "reads": reads} for name, weight, reads in about}
+        data = {"intercept": self.intercept, "members": members}
         (folder / "stack.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
 
 

@@ -99,13 +99,13 @@ class _Bench:
         held = self._held_of(list(entries))
         if not held:
             raise _too_short()
-        past = choose_in_turn(held, entries, horizon_us=self.rows.embargo_us)
+        past = choose_in_turn(held, entries)
         probabilities = [sigmoid(r.choice.apply(r.held)) for r in past]
         test, p = past[-1].held, probabilities[-1]
         found = evaluate(test.y, p, user=test.user, profit=self.config.profit, draws=train.bootstrap, seed=train.seed)
         start = time.perf_counter()
         now = self.ready.until_us
-        choice = choose(held, entries, known_us=now, at_us=now, horizon_us=self.ready.definition.horizon_us)
+        choice = choose(held, entries, known_us=now)
         stack, makers = fit_chosen(self.rows, choice, entries, self.settings[now], seed=train.seed)
         seconds = time.perf_counter() - start
         return _Judged(

@@ -25,7 +25,7 @@ from ebbtide.core.windows import from_us, to_us
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.summary import evaluate
 from ebbtide.events.lake import Lake
-from ebbtide.models.auto import Choice, HeldOut, choose, fit_chosen
+from ebbtide.models.auto import Choice, HeldOut, Learnt, choose, fit_chosen
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.bundle import Bundle
 from ebbtide.models.carry_on import Part, carry_on, parts_of
@@ -120,9 +120,8 @@ class Race:
                 "the history is too short to compare going on with a full refit: run `ebbtide train` without --continue",
                 "历史太短，无法比较继续训练与完全重训：请不带 --continue 运行 `ebbtide train`",
             )
-        horizon = ready.rows.embargo_us
-        refit = choose_in_turn([r.held for r in past], entries, horizon_us=horizon)
-        return replace(race, past=refit, gone_on=choose_in_turn(held, own, horizon_us=horizon))
+        refit = choose_in_turn([r.held for r in past], entries)
+        return replace(race, past=refit, gone_on=choose_in_turn(held, own))
 
     @property
     def until_us(self) -> int:
@@ -153,12 +152,16 @@ class Race:
         parts = self.parts_at(moment)
         if parts is None:
             return None
-        known, asked, seed = rows.known_at(moment), rows.at(moment), self.config.train.seed
+        known, seed, learnt = rows.known_at(moment), self.config.train.seed, refit.newest
+        assert learnt is not None
+        both = rows.take((rows.as_of_us == moment) | (rows.as_of_us == known.as_of_us.max()))
+        own = both.as_of_us == moment
         margins = {n: refit.margins[n] for n in self.own}
+        inside = {n: learnt.margins[n] for n in self.own}
         for name, part in parts.items():
-            ways = [part.more(known, seed=seed, way=way).margin(known, asked) for way in part.ways]
-            margins[name] = np.vstack(ways)
-        return replace(refit, margins=margins)
+            ways = np.vstack([part.more(known, seed=seed, way=way).margin(known, both) for way in part.ways])
+            margins[name], inside[name] = ways[:, own], ways[:, ~own]
+        return replace(refit, margins=margins, newest=Learnt(learnt.y, inside))
 
     def run(self) -> Continuation:
         """Make both as they would have been made at the newest closed moment, and compare them there."""
@@ -197,8 +200,7 @@ class Race:
         """The kept one, made with everything known now, and the choice behind it."""
         kept, entries = (self.gone_on, self.own) if found.is_kept else (self.past, self.entries)
         now = self.ready.until_us
-        horizon = self.ready.definition.horizon_us
-        choice = choose([r.held for r in kept], entries, known_us=now, at_us=now, horizon_us=horizon)
+        choice = choose([r.held for r in kept], entries, known_us=now)
         rows, setting, seed = self.rows_at(now), self.setting_at(now), self.config.train.seed
         if found.is_kept:
             return choice, carry_on(rows, self.parts, choice, entries, setting, seed=seed)

@@ -68,7 +68,7 @@ def rehearse(
     """Rehearse each moment (given newest first); the result stands oldest first, without moments that had nothing to
     learn from."""
     held = predict_past(rows, moments, entries, setting_at, seed=seed, progress=progress)
-    return choose_in_turn(held, entries, horizon_us=rows.embargo_us)
+    return choose_in_turn(held, entries)
 
 
 def predict_past(
@@ -94,12 +94,9 @@ def predict_past(
     return sorted(held, key=lambda h: h.moment_us)
 
 
-def choose_in_turn(held: Sequence[HeldOut], entries: dict[str, Entry], *, horizon_us: int) -> list[Rehearsed]:
+def choose_in_turn(held: Sequence[HeldOut], entries: dict[str, Entry]) -> list[Rehearsed]:
     """At each held-out moment, the choice among the candidates with what was known then."""
-    return [
-        Rehearsed(h, choose(held, entries, known_us=h.moment_us, at_us=h.moment_us, horizon_us=horizon_us))
-        for h in held
-    ]
+    return [Rehearsed(h, choose(held, entries, known_us=h.moment_us)) for h in held]
 
 
 def usual_values(rows: Rows) -> dict[str, float]:

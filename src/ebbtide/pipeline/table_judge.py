@@ -123,8 +123,7 @@ def choose_policy(held: Sequence[HeldOut], policy: Policy, part: Part | None = N
     """Variants, weights and calibration from held-out parts, for `part` (None: for what comes after all of them)."""
     latest = max((h.closed_us for h in held), default=0)
     at_us = part.moment_us if part else latest
-    horizon_us = max(policy.embargo_us, 1)
-    found = choose(held, policy.entries, known_us=at_us, at_us=at_us, horizon_us=horizon_us)
+    found = choose(held, policy.entries, known_us=at_us)
     if policy.time or not held:
         return found
     # folds are of one moment, so nothing drifts: the straight line that fits their rows best
@@ -138,7 +137,8 @@ def fit_policy(
 ) -> tuple[TableEncoding, StackModel, tuple[ColumnMaker, ...], Rows]:
     """The policy fitted on the rows at `index` (None: on all), and these rows."""
     encoding, rows = _rows(table, np.arange(len(table)) if index is None else index, policy)
-    stack, makers = fit_chosen(rows, choice, policy.entries, policy.setting, seed=policy.seed)
+    # a row has a moment of its own: there are no cohorts to anchor on
+    stack, makers = fit_chosen(rows, choice, policy.entries, policy.setting, seed=policy.seed, anchored=False)
     return encoding, stack, makers, rows
 
 

@@ -231,7 +231,7 @@ def _train(
     verdict = judge_rehearsals(past, ready.rows, config, ready.traits())
     progress(_FITTING, 0, 1)
     setting, now = settings[ready.until_us], ready.until_us
-    choice = choose([r.held for r in past], entries, known_us=now, at_us=now, horizon_us=ready.definition.horizon_us)
+    choice = choose([r.held for r in past], entries, known_us=now)
     rows = rows_with_model_columns(ready.rows, setting)
     fitted = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
     report = keep(root, ready, make_bundle(config, ready, choice, fitted, setting, verdict, name), verdict, run)

@@ -222,8 +222,7 @@ class Folds:
         newest = self.hold_out(self.ready.rows, self.test_us, values)
         assert newest is not None
         past, entries = [h for h in held if h is not None], {self.model: self.entry}
-        horizon = self.ready.definition.horizon_us
-        choice = choose(past, entries, known_us=self.test_us, at_us=self.test_us, horizon_us=horizon)
+        choice = choose(past, entries, known_us=self.test_us)
         return newest, sigmoid(choice.apply(newest))
 
     def fingerprint(self) -> str:
