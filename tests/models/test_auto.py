@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ebbtide.models.auto import HeldOut, Learnt, choose, fit_chosen, hold_out
+from ebbtide.models.auto import HeldOut, Learnt, choose, fit_chosen, hold_out, together
 from ebbtide.models.base import Rows, sigmoid
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.lightgbm import LightGbmModel
@@ -230,6 +230,21 @@ def test_a_level_that_the_newest_cohort_shows_is_corrected_before_anything_is_le
     for free, held_down in zip(one.history, other.history, strict=True):
         assert held_down.shift == pytest.approx(free.shift - 0.5, abs=0.15)
     assert one.weight == pytest.approx(other.weight)
+
+
+def test_candidates_that_were_held_out_apart_are_put_together(make_rows):
+    """Held out alone or with others: the same margins, in the held-out cohort and in the one learnt from."""
+    rows = make_rows(900, moments=6)
+    moment = int(rows.moments()[-1])
+    names = ("bgnbd", "logistic")
+    entries = {n: ENTRIES[n] for n in names}
+    whole = hold_out(rows, moment, entries, SETTING, seed=0)
+    joined = together([hold_out(rows, moment, {n: ENTRIES[n]}, SETTING, seed=0) for n in names])
+    for one, other in ((whole.margins, joined.margins), (whole.newest.margins, joined.newest.margins)):
+        assert list(one) == list(other)
+        assert all(one[n].tobytes() == other[n].tobytes() for n in names)
+    bare = replace(whole, newest=None)
+    assert together([bare, bare]).newest is None
 
 
 def test_the_final_stack_stands_at_the_level_of_the_newest_cohort(make_rows, past):

@@ -57,6 +57,13 @@ class HeldOut:
         return replace(self, y=labels_known_at(moment_us, self.y, self.stayed_us))
 
 
+def together(same: Sequence[HeldOut]) -> HeldOut:
+    """One held-out moment, predicted by several sets of candidates, with the margins of all of them."""
+    first, learnt = same[0], [h.newest for h in same if h.newest is not None]
+    newest = Learnt(learnt[0].y, {k: m for part in learnt for k, m in part.margins.items()}) if learnt else None
+    return replace(first, margins={k: m for h in same for k, m in h.margins.items()}, newest=newest)
+
+
 @dataclass(frozen=True)
 class Choice:
     """What was chosen: variant and weight of each candidate, the calibration, and the history behind it."""

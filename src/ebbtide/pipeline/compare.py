@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from ebbtide.evaluation.intervals import Estimate
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.ranking import auroc
 from ebbtide.evaluation.summary import Evaluation, evaluate
-from ebbtide.models.auto import HeldOut, choose, fit_chosen
+from ebbtide.models.auto import HeldOut, choose, fit_chosen, together
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
 from ebbtide.models.makers import all_columns, save_makers
@@ -134,8 +134,8 @@ class _Bench:
                     seed=self.config.train.seed,
                     progress=silent,
                 )
-        together = zip(*(self._held[name] for name in names), strict=True)
-        return [replace(same[0], margins={k: m for h in same for k, m in h.margins.items()}) for same in together]
+        moments = zip(*(self._held[name] for name in names), strict=True)
+        return [together(same) for same in moments]
 
 
 def _compared(judged: Sequence[_Judged], left_out: dict[str, Text], config: Config) -> ModelComparison:
