@@ -133,8 +133,8 @@ def test_a_missing_file_is_found_and_named(written):
 
 def test_another_schema_is_refused_with_both_versions(written):
     file = written / "manifest.json"
-    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 99'))
-    with pytest.raises(MissingBundleError, match="schema version 99, this version reads 2; train again"):
+    file.write_text(file.read_text().replace('"schema_version": 3', '"schema_version": 99'))
+    with pytest.raises(MissingBundleError, match="schema version 99, this version reads 3; train again"):
         load_bundle(written)
 
 

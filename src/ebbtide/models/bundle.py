@@ -36,7 +36,7 @@ from ebbtide.models.sealed import MANIFEST, read_json, read_sealed, write_json, 
 from ebbtide.models.stack import StackModel
 from ebbtide.sequences.event_log import Sequences
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ebbtide.models.registry import load_stack
 from ebbtide.models.sealed import MANIFEST, read_json, read_sealed, write_json, write_sealed
 from ebbtide.models.stack import StackModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "table"
 
 
