@@ -10,6 +10,7 @@ import pytest
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
 from ebbtide.models.auto import Choice, fit_chosen
+from ebbtide.models.base import sigmoid
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.carry_on import carry_on, parts_of
 from ebbtide.models.columns import ModelColumn
@@ -72,7 +73,10 @@ def test_a_maker_that_goes_on_takes_its_model_along(with_maker, rows, older):
     moved, made = carry_on(rows, parts, quickly, with_maker, SETTING, seed=0)
     assert made[0].slope == pytest.approx(older.y.mean() + 1.0)
     expected = (older.y.mean() + 1.0) * rows.X[:, 0]
-    np.testing.assert_allclose(moved.margin(all_columns(made, rows.X, None)), expected, rtol=1e-6)
+    margin = moved.margin(all_columns(made, rows.X, None))
+    np.testing.assert_allclose(margin, moved.intercept + expected, rtol=1e-6)
+    newest = rows.as_of_us == rows.as_of_us.max()
+    assert sigmoid(margin[newest]).mean() == pytest.approx(rows.y[newest].mean(), abs=0.02)
     again = parts["mean"].more(rows, seed=0, way="quickly")
     np.testing.assert_allclose(again.margin(rows, rows), expected, rtol=1e-6)
     assert makers[0].slope == pytest.approx(older.y.mean()), "the old bundle stays"
