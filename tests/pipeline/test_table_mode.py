@@ -350,10 +350,10 @@ def test_an_honest_table_is_not_accused():
 
 def test_where_most_rows_are_alike_they_are_different_customers(tmp_path):
     """Two coarse columns make six kinds of rows: what is known of a kind is no leak, and folds are by row."""
-    frame = customers(300).select("id", "Churn", "Plan", "Complained")
+    frame = customers(600).select("id", "Churn", "Plan", "Complained")
     done = trained_on(frame, tmp_path / "m")
     assert any("too coarse to tell a copy from another customer" in str(n) for n in done.notes)
-    assert done.judged.test.users == 300
+    assert done.judged.test.users == 600
     assert done.judged.test.metrics["auroc"].value > 0.6
 
 
