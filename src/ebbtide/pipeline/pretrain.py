@@ -117,16 +117,18 @@ def pretrain_workspaces(
         speeds.append(meter.events_per_second)
         last[:] = [meter]
 
+    checkpoint = out.with_name(f".{out.name}-checkpoint")
     how = deep("event_model.pretrain", "PretrainConfig")(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         max_events=settings.max_events,
         patience=settings.patience,
-        checkpoint=out.with_name(f".{out.name}-checkpoint"),
+        checkpoint=checkpoint,
         key=f"{seed} {config} {[(len(s.log.time), s.limit_us) for s in shops]}",
     )
     losses = pretrainer(net, shops, sizes, how, seed=seed, progress=progress, measured=measured)
     deep("event_model.pretrained", "Pretrained")(config, sizes, net.cpu().eval()).save(out)
+    checkpoint.unlink(missing_ok=True)
     return PretrainReport(
         folder=out,
         size=settings.size,

@@ -23,6 +23,7 @@ from ebbtide.models.event_model.heads import Heads
 from ebbtide.models.event_model.pretrained import Pretrained, new_net, pretrain_here, shop_vocabulary
 from ebbtide.models.event_model.sizes import config_of
 from ebbtide.models.event_model.targets import Targets
+from ebbtide.models.neural.fit import Fitting, fingerprint
 from ebbtide.models.neural.loop import LoopConfig, Work, train_loop
 from ebbtide.models.neural.parts import Parts
 from ebbtide.models.neural.tensors import Events, choose_device, to_events
@@ -64,13 +65,14 @@ class _EventColumns:
             self._vocabulary = found.vocabulary(rows)
             return found
         self._vocabulary = shop_vocabulary(rows, config_of(self.deep.size, self.deep.encoder))
-        folder = self._setting.checkpoints
+        folder, key = self._setting.checkpoints, fingerprint(rows, Fitting(self.name, self.deep, self._setting, seed))
         return pretrain_here(
             rows,
             self._vocabulary,
             self.deep,
             seed=seed,
-            checkpoint=folder and folder / f"{self.name}-pretraining",
+            checkpoint=folder and folder / f"{self.name}-pretraining-{key[:16]}.safetensors",
+            key=key,
             progress=self._setting.progress,
         )
 
@@ -183,11 +185,12 @@ class EventModel(_EventColumns):
         watched = rows.user % np.uint64(_HELD_OUT) == np.uint64(seed % _HELD_OUT)
         if len(rows) < _FEW_ROWS or not 0 < rows.y[watched].sum() < watched.sum():
             watched[:] = False
-        self._tune(tuning, np.flatnonzero(~watched), np.flatnonzero(watched), seed)
+        key = fingerprint(rows, Fitting(self.name, self.deep, self._setting, seed))
+        self._tune(tuning, np.flatnonzero(~watched), np.flatnonzero(watched), seed, key)
         self._net, self._heads = net.cpu().double().eval(), heads.cpu().double().eval()
         return self
 
-    def _tune(self, tuning: _Tuning, learnt: NDArray[np.int64], held: NDArray[np.int64], seed: int) -> None:
+    def _tune(self, tuning: _Tuning, learnt: NDArray[np.int64], held: NDArray[np.int64], seed: int, key: str) -> None:
         deep, lengths = self.deep, tuning.tokens.lengths()
         share = min(1.0, deep.max_events / deep.epochs / max(int(lengths[learnt].sum()), 1))
         count = max(1, int(len(learnt) * share))
@@ -203,7 +206,7 @@ class EventModel(_EventColumns):
             return sum(float(tuning(part)) * len(part) for part in parts) / len(held)
 
         work = Work(batches, -(-count // size), tuning, held_out if len(held) else None)
-        folder, key = self._setting.checkpoints, f"{seed} {len(lengths)} {deep.model_dump_json()}"
+        folder = self._setting.checkpoints
         stages = ((True, 1.0, max(1, deep.epochs // 3)), (False, 0.2, deep.epochs))
         for frozen, rate, epochs in ((False, 1.0, deep.epochs),) if deep.pretrained == UNTRAINED else stages:
             tuning.freeze(frozen)
@@ -211,7 +214,7 @@ class EventModel(_EventColumns):
                 epochs=epochs,
                 learning_rate=deep.learning_rate * rate,
                 patience=deep.patience,
-                checkpoint=folder and folder / f"{self.name}-tuning-{frozen}",
+                checkpoint=folder and folder / f"{self.name}-tuning-{frozen}-{key[:16]}.safetensors",
                 key=key,
             )
             stage = Text("fine-tuning the event model", "微调事件模型")

@@ -101,6 +101,7 @@ def pretrain_here(
     *,
     seed: int,
     checkpoint: Path | None = None,
+    key: str = "",
     progress: Progress = silent,
 ) -> Pretrained:
     """Pretrain on the rows' own histories, as `[deep]` says."""
@@ -112,7 +113,7 @@ def pretrain_here(
         max_events=deep.max_events,
         patience=deep.patience,
         checkpoint=checkpoint,
-        key=f"{seed} {len(rows)} {int(rows.as_of_us.max())} {deep.model_dump_json()}",
+        key=key,
     )
     pretrain(net, [shop_slices(rows, vocabulary, config)], vocabulary.sizes, how, seed=seed, progress=progress)
     return Pretrained(config, vocabulary.sizes, net.cpu().eval())
