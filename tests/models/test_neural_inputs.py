@@ -87,7 +87,7 @@ def test_a_net_that_no_memory_holds_is_told(rows):
 
 def test_what_is_usual_is_what_the_config_has():
     spaces = {name: entry.space for name, entry in MODELS.items() if "dropout" in entry.space}
-    assert sorted(spaces) == ["cnn", "cnn_rnn", "lstm", "mlp", "rnn", "transformer"]
+    assert sorted(spaces) == ["cnn", "cnn_rnn", "event_model", "lstm", "mlp", "rnn", "transformer"]
     defaults = type(SETTING.deep)()
     for space in spaces.values():
         assert usual_values(space) == {name: getattr(defaults, name) for name in space}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ebbtide.features.selection import rank_importance, select
 from ebbtide.models.base import Model, Rows, Vector, labels_known_at
-from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, fitting_shift
+from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, fitting_shift, settled
 from ebbtide.models.columns import ColumnMaker
 from ebbtide.models.lightgbm import LightGbmModel
 from ebbtide.models.makers import MAKERS, all_columns
@@ -196,7 +196,7 @@ def choose(held: Sequence[HeldOut], entries: dict[str, Entry], *, known_us: int)
         margins = np.vstack([np.concatenate([h.margins[n][variant[n]] for h in closed]) for n in entries])
         prior = fit_weights(margins, y, group, prior)
         prior = prior / prior.sum()
-    weight = dict(zip(entries, (float(w) for w in prior), strict=True))
+    weight = dict(zip(entries, (settled(float(w)) for w in prior), strict=True))
     blended = np.concatenate([_blend(h, variant, weight) for h in closed])
     if not 0 < y.sum() < len(y):
         return Choice(variant, weight, AffineCalibration(), ())

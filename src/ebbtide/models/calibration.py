@@ -109,7 +109,7 @@ def calibrate(
         predicted = float(sigmoid(margin[own]).mean())
         rate, users = float(y[own].mean()), int(own.sum())
         history.append(ClosedMoment(int(moment), users, rate, predicted, float(shifts[k]), float(errors[k])))
-    return AffineCalibration(slope, (1 - slope) * centre + lasting_shift(history)), history
+    return AffineCalibration(settled(slope), settled((1 - slope) * centre + lasting_shift(history))), history
 
 
 def lasting_shift(history: Sequence[ClosedMoment]) -> float:
@@ -138,7 +138,12 @@ def fitting_shift(margin: Vector, y: Vector) -> float:
         return value, np.array([gradient]), np.array([[curvature]])
 
     reach = np.array([_SHIFT_REACH])
-    return float(maximise(posterior, np.zeros(1), -reach, reach).point[0])
+    return settled(float(maximise(posterior, np.zeros(1), -reach, reach).point[0]))
+
+
+def settled(fitted: float) -> float:
+    """A fitted number to nine decimals: the last bits of a search, which hang on how a machine sums, change no score."""
+    return round(fitted, 9)
 
 
 def _fit_line(

@@ -146,7 +146,7 @@ def _rate(step: int, planned: int) -> float:
     """Share of the peak learning rate: a short rise, then half a cosine down to a tenth.
 
     >>> [round(_rate(s, 100), 2) for s in (0, 4, 52, 99)]
-    [0.2, 1.0, 0.55, 0.1]
+    [0.2, 1.0, 0.56, 0.1]
     """
     first = max(1, round(planned * _FIRST_SHARE))
     if step < first:
