@@ -81,11 +81,11 @@ def registered(name: str, pretrained: Callable[[Task], str] | None = None) -> Ar
 
 
 def streams(task: Task) -> str:
-    """A folder with the event model, pretrained once on all shops' streams as known at the moment."""
+    """A folder with the event model, pretrained once on the old shops' streams as known at the moment."""
     folder = Path(tempfile.gettempdir()) / f"ebbtide-transfer-{os.getpid()}"
     if not folder.exists():
         config = replace(SIZES["tiny"], items=0)
-        lakes = [*task.old.values(), task.ready.lake]
+        lakes = task.old.values()
         read = [read_stream(lake, task.ready.definition, task.until, config) for lake in lakes]
         sizes = read[0][1]
         net = new_net(config, sizes, "cpu", 0)
