@@ -113,10 +113,17 @@ def compare(trial: Trial, models: list[str]) -> None:
         started = time.perf_counter()
         margin = trial.learn_and_ask(model, columns)
         alone = margin if alone is None else alone
-        gain = paired_difference(y, margin, alone)
-        level = paired_difference(y, margin, np.zeros(len(y)))  # a score without variety has AUROC 0.5
-        print(f"{model} {name:8} AUROC {0.5 + level.value:.4f} [{0.5 + level.low:.4f}, {0.5 + level.high:.4f}]  beside the log alone "
-              f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]; {since(started)}")  # fmt: skip
+        if columns is None and model != models[0]:
+            told(y, f"{models[0]} + {model}", (alone + margin) / 2, alone, started)
+        told(y, f"{model} {name}", margin, alone, started)
+
+
+def told(y: Matrix, name: str, margin: Matrix, alone: Matrix, started: float) -> None:
+    """Print a score's AUROC and its paired difference. A mean of two models' log-odds is their equal-weight stack."""
+    gain = paired_difference(y, margin, alone)
+    level = paired_difference(y, margin, np.zeros(len(y)))  # a score without variety has AUROC 0.5
+    print(f"{name:24} AUROC {0.5 + level.value:.4f} [{0.5 + level.low:.4f}, {0.5 + level.high:.4f}]  beside the log alone "
+          f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]; {since(started)}", flush=True)  # fmt: skip
 
 
 def mood_columns(lags_days: tuple[int, ...], trial: Trial, rows: Rows) -> dict[str, Matrix]:

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ebbtide.churn.event_words import EVENT_WORDS
 from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import DefectError
 from ebbtide.core.language import Text
-from ebbtide.events.schema import EVENT_TYPES
 from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.columns import ModelColumn
 from ebbtide.models.event_model.encoder import EventNet
@@ -111,32 +109,21 @@ class _EventColumns:
 
 
 class EventState(_EventColumns):
-    """`event_state`: the frozen user state of a model that was trained without labels, one column a dimension.
-
-    A model that was pretrained elsewhere (`deep.pretrained`) also tells how many events of each type it expects in its
-    window. One that is pretrained here does not: it has seen the very windows that the labels come from, and whoever
-    learns from its columns would trust them too much.
-    """
+    """`event_state`: the frozen user state of a model that was trained without labels, one column a dimension."""
 
     name: ClassVar[str] = "event_state"
 
-    @property
-    def tells_window(self) -> bool:
-        """Whether the expected events are columns too."""
-        return self.deep.pretrained not in ("", UNTRAINED)
-
     def declarations(self) -> tuple[ModelColumn, ...]:
-        """One column a dimension of the state, and perhaps one an event type."""
+        """One column a dimension of the state."""
         width = self._net.config.width if self._net else 0
-        states = [
+        return tuple(
             ModelColumn(
                 column=f"event_state_{k}",
                 words=Text(f"habits read from the event stream, part {k}", f"从事件流读出的习惯，第 {k} 部分"),
                 kind="sequence",
             )
             for k in range(1, width + 1)
-        ]
-        return (*states, *map(_expected, EVENT_TYPES)) if self.tells_window else tuple(states)
+        )
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
         """Pretrain on the rows' histories, or take the net that `deep.pretrained` names. Labels are not looked at."""
@@ -144,15 +131,14 @@ class EventState(_EventColumns):
         return self
 
     def parts(self) -> Parts:
-        """The net up to its columns."""
-        return self._parts(self._tell())
+        """The net up to its state."""
+        return self._parts(nn.Identity())
 
     def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix:
-        """The states, and perhaps the logarithms of the expected events, (N, columns)."""
-        out, tell = np.empty((len(X), len(self.declarations())), np.float32), self._tell()
+        """The states, (N, width)."""
+        out = np.empty((len(X), self._net.config.width if self._net else 0), np.float32)
         for rows, states in self._states(sequences):
-            with torch.no_grad():
-                out[rows] = tell(states).numpy()
+            out[rows] = states.numpy()
         return out
 
     def save(self, folder: Path) -> None:
@@ -163,35 +149,6 @@ class EventState(_EventColumns):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         return cls._load(folder)
-
-    def _tell(self) -> nn.Module:
-        if self._net is None:
-            raise DefectError("the event model is used before it is fitted", "事件模型尚未拟合就被使用")
-        return _WithWindow(self._net.window) if self.tells_window else nn.Identity()
-
-
-class _WithWindow(nn.Module):
-    """The state, then the logarithms of the events to expect, one an event type."""
-
-    def __init__(self, window: nn.Module) -> None:
-        super().__init__()
-        self.window = window
-
-    def forward(self, state: Tensor) -> Tensor:
-        rates = self.window(state)[:, -len(EVENT_TYPES) :]  # (B, types)
-        return torch.cat([state, rates], dim=1)  # (B, W + types)
-
-
-def _expected(kind: str) -> ModelColumn:
-    word = EVENT_WORDS[kind]
-    return ModelColumn(
-        column=f"event_next_{kind}",
-        words=Text(
-            f"expected events of the kind {word.en}, as a logarithm (event model)",
-            f"预期的{word.zh}次数的对数（事件模型）",
-        ),
-        kind="sequence",
-    )
 
 
 class EventModel(_EventColumns):

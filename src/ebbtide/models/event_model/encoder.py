@@ -75,17 +75,13 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class EventNet(nn.Module):
-    """Events to states. `sizes` are the numbers of codes of each token, as in `Vocabulary.sizes`.
-
-    `window` tells of a state the logarithm of how many events of each type to expect in the window after it, (B, types).
-    """
+    """Events to states. `sizes` are the numbers of codes of each token, as in `Vocabulary.sizes`."""
 
     def __init__(self, config: EventModelConfig, sizes: Sequence[int], numbers: int) -> None:
         super().__init__()
         self.config = config
         self.embed = EventEmbedding(sizes, numbers, config.width, dropout=config.dropout)
         self.encoder = GruEncoder(config) if config.encoder == "gru" else TransformerEncoder(config)
-        self.window = nn.Sequential(nn.Linear(config.width, config.width), nn.GELU(), nn.Linear(config.width, sizes[0]))
 
     def forward(self, events: Events) -> Tensor:
         return self.encoder(self.embed(events.codes, events.numbers), events)  # (B, T, W)

@@ -18,25 +18,23 @@ _MARGIN = 0.5
 
 
 class Objectives(nn.Module):
-    """The losses, and the head that only pretraining needs."""
+    """Heads that only pretraining needs. Windows: counts of each event type in the horizon after the slice."""
 
-    def __init__(self, width: int, sizes: Sequence[int], *, contrast: str = "coles") -> None:
+    def __init__(self, width: int, sizes: Sequence[int], types: int, *, contrast: str = "coles") -> None:
         super().__init__()
         self.places = [TOKENS.index(name) for name in NEXT]
         self.parts = [sizes[place] for place in self.places]
         self.next = nn.Linear(width, sum(self.parts) + 1)
+        self.window = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, types))
         self.contrast = contrast
 
-    def forward(
-        self, states: Tensor, last: Tensor, events: Events, rates: Tensor, counts: Tensor, known: Tensor
-    ) -> Tensor:
+    def forward(self, states: Tensor, last: Tensor, events: Events, counts: Tensor, known: Tensor) -> Tensor:
         """The loss of B rows, two slices of each of B / 2 users one after the other.
 
-        states (B, T, W), last (B, W), rates and counts (B, types) of the window after the slice, known (B,) where it has
-        closed.
+        states (B, T, W), last (B, W), counts (B, types) of the window after the slice, known (B,) where it has closed.
         """
         alike = vicreg_loss(last) if self.contrast == "vicreg" else coles_loss(last)
-        return self.next_loss(states, events) + window_loss(rates, counts, known) + alike  # ()
+        return self.next_loss(states, events) + self.window_loss(last, counts, known) + alike  # ()
 
     def next_loss(self, states: Tensor, events: Events) -> Tensor:
         """Cross-entropy of the next event's tokens, and the squared error of its log gap."""
@@ -49,11 +47,11 @@ class Objectives(nn.Module):
             loss = loss + wrong / len(self.places)
         return (loss * here).sum() / here.sum().clamp(min=1.0)  # ()
 
-
-def window_loss(rates: Tensor, counts: Tensor, known: Tensor) -> Tensor:
-    """Poisson loss of the counts of each type in the window, rates as logarithms, over the rows whose window has closed."""
-    loss = F.poisson_nll_loss(rates.float().clamp(max=6.0), counts, reduction="none").mean(1)  # (B,)
-    return (loss * known).sum() / known.sum().clamp(min=1.0)  # ()
+    def window_loss(self, last: Tensor, counts: Tensor, known: Tensor) -> Tensor:
+        """Poisson loss of the counts of each type in the window, over the rows whose window has closed."""
+        rates = self.window(last).float()  # (B, types)
+        loss = F.poisson_nll_loss(rates.clamp(max=6.0), counts, reduction="none").mean(1)  # (B,)
+        return (loss * known).sum() / known.sum().clamp(min=1.0)  # ()
 
 
 def coles_loss(last: Tensor) -> Tensor:

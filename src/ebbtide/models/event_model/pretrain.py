@@ -64,8 +64,7 @@ class _Task(nn.Module):
 
     def forward(self, events: Events, counts: Tensor, known: Tensor) -> Tensor:
         states = self.net(events)  # (B, T, W)
-        last = last_state(states, events.length)  # (B, W)
-        return self.objectives(states, last, events, self.net.window(last), counts, known)  # ()
+        return self.objectives(states, last_state(states, events.length), events, counts, known)  # ()
 
 
 def pretrain(
@@ -93,7 +92,9 @@ def pretrain(
             "no user has enough events to pretrain on: at least 4 each are needed; ingest more of the log",
             "没有用户具备足够的事件用于预训练：每位至少需要 4 个；请导入更多日志",
         )
-    task: nn.Module = _Task(net, Objectives(net.config.width, sizes, contrast=config.contrast)).to(device)
+    task: nn.Module = _Task(net, Objectives(net.config.width, sizes, shops[0].types, contrast=config.contrast)).to(
+        device
+    )
     rank, world = _place()
     module = task
     if world > 1:
