@@ -67,7 +67,7 @@ class PretrainReport(Readable):
         return [
             Text(
                 f"event model {self.size} ({self.encoder}, {self.parameters:,} parameters) pretrained on {self.events:,} "
-                f"events of {self.users:,} users in {self.shops} shops, on {self.device}{used}",
+                f"events of {self.users:,} users in {self.shops} shop{'s' if self.shops > 1 else ''}, on {self.device}{used}",
                 f"事件模型 {self.size}（{self.encoder}，{self.parameters:,} 个参数）已在 {self.shops} 家店铺 {self.users:,} 位用户的 "
                 f"{self.events:,} 个事件上预训练，设备 {self.device}{used}",
             ),
