@@ -127,7 +127,9 @@ def pretrain_workspaces(
         key=f"{seed} {config} {[(len(s.log.time), s.limit_us) for s in shops]}",
     )
     losses = pretrainer(net, shops, sizes, how, seed=seed, progress=progress, measured=measured)
-    deep("event_model.pretrained", "Pretrained")(config, sizes, net.cpu().eval()).save(out)
+    deep("event_model.pretrained", "Pretrained")(config, sizes, net.cpu().eval(), max(s.limit_us for s in shops)).save(
+        out
+    )
     checkpoint.unlink(missing_ok=True)
     return PretrainReport(
         folder=out,

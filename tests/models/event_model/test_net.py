@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ebbtide.core.errors import DataError, InputError, MissingError
+from ebbtide.models.base import Rows
 from ebbtide.models.event_model.encoder import EventNet
 from ebbtide.models.event_model.pretrain import PretrainConfig, pretrain
 from ebbtide.models.event_model.pretrained import Pretrained
@@ -153,3 +154,14 @@ def test_a_saved_net_comes_back(tmp_path):
         assert torch.equal(again.net.state(events), begun.net.state(events))
     with pytest.raises(MissingError, match="run `ebbtide pretrain` first"):
         Pretrained.load(tmp_path / "elsewhere")
+
+
+def test_a_model_that_knows_the_future_of_a_rehearsed_past_is_refused():
+    """Rows as of day 10 whose outcomes are known on day 40: seen until day 40 is fine, until day 41 is not."""
+    rows = Rows(
+        np.zeros((1, 1), np.float32), np.zeros(1), np.array([10 * DAY]), np.zeros(1, np.uint64), ("x",), 30 * DAY
+    )  # fmt: skip
+    begun = Pretrained(net_of("gru").config, SIZES_OF_CODES, net_of("gru"), 40 * DAY)
+    begun.check_known(rows)
+    with pytest.raises(InputError, match="pretrain with `--until` that day or earlier"):
+        replace(begun, until_us=41 * DAY).check_known(rows)

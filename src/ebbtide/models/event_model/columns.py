@@ -62,6 +62,7 @@ class _EventColumns:
             return Pretrained(config, self._vocabulary.sizes, new_net(config, self._vocabulary.sizes, "cpu", seed))
         if self.deep.pretrained:
             found = Pretrained.load(Path(self.deep.pretrained))
+            found.check_known(rows)
             self._vocabulary = found.vocabulary(rows)
             return found
         self._vocabulary = shop_vocabulary(rows, config_of(self.deep.size, self.deep.encoder))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.windows import from_us
 from ebbtide.models.base import Rows
 from ebbtide.models.event_model.encoder import EventNet
 from ebbtide.models.event_model.pretrain import PretrainConfig, pretrain
@@ -25,11 +26,13 @@ from ebbtide.sequences.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Pretrained:
-    """`sizes`: the numbers of codes of each token; a vocabulary must have the same for the net to read its events."""
+    """`sizes`: the numbers of codes of each token; a vocabulary must have the same for the net to read its events.
+    `until_us`: the moment up to which it has seen events; 0 where nobody needs to know."""
 
     config: EventModelConfig
     sizes: tuple[int, ...]
     net: EventNet
+    until_us: int = 0
 
     def fresh(self) -> EventNet:
         """A copy of the net, to be trained on."""
@@ -42,7 +45,7 @@ class Pretrained:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.float().contiguous() for name, value in self.net.state_dict().items()}
         save_file(weights, folder / "event_net.safetensors")
-        about = {"config": self.config.to_json(), "sizes": list(self.sizes)}
+        about = {"config": self.config.to_json(), "sizes": list(self.sizes), "until_us": self.until_us}
         (folder / "event_net.json").write_text(json.dumps(about), encoding="utf-8")
 
     @classmethod
@@ -57,7 +60,22 @@ class Pretrained:
         config, sizes = EventModelConfig.from_json(about["config"]), tuple(about["sizes"])
         net = EventNet(config, sizes, len(NUMBERS))
         net.load_state_dict(load_file(folder / "event_net.safetensors"))
-        return cls(config, sizes, net.eval())
+        return cls(config, sizes, net.eval(), about["until_us"])
+
+    def check_known(self, rows: Rows) -> None:
+        """Raises InputError if it has seen what happened after the outcome windows of `rows`: a rehearsal of that past
+        would look into its future."""
+        limit = int(rows.as_of_us.max()) + rows.embargo_us
+        if self.until_us > limit:
+            raise InputError(
+                "the pretrained event model knows what happened until {until:%Y-%m-%d}, but the past is rehearsed as known at "
+                "{limit:%Y-%m-%d}: pretrain with `--until` that day or earlier (earlier moments are rehearsed too), or leave "
+                "deep.pretrained empty",
+                "该预训练事件模型知道截至 {until:%Y-%m-%d} 的事件，而演练的过去只应知道截至 {limit:%Y-%m-%d}：请用 `--until` "
+                "预训练到该日或更早（更早的时点也会演练），或将 deep.pretrained 留空",
+                until=from_us(self.until_us),
+                limit=from_us(limit),
+            )
 
     def vocabulary(self, rows: Rows) -> Vocabulary:
         """A vocabulary of another shop's rows in this net's sizes. Raises InputError if its sizes differ."""
