@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ebbtide.core.config import AugmentConfig, Config, load_config, parse_config
+from ebbtide.core.config import Config, load_config, parse_config
 from ebbtide.core.progress import silent
+from ebbtide.core.settings import AugmentConfig
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.ranking import auroc
 from ebbtide.events.simulate import SimulationConfig, write_log

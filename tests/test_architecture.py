@@ -21,6 +21,7 @@ STAGES = {
     "sequences",
     "models",
     "explain",
+    "actions",
     "pipeline",
     "dashboard",
     "cli",

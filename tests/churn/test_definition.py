@@ -7,8 +7,8 @@ import pytest
 
 from ebbtide.churn.definition import ChurnDefinition, name_span
 from ebbtide.churn.event_words import EVENT_WORDS, name_events
-from ebbtide.core.config import ChurnConfig
 from ebbtide.core.errors import ConfigError
+from ebbtide.core.settings import ChurnConfig
 from ebbtide.core.windows import DAY_US
 from ebbtide.events.schema import EVENT_TYPES
 

@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from ebbtide.core.config import Config, SourceConfig, check_variables, load_config, parse_config
+from ebbtide.core.config import Config, check_variables, load_config, parse_config
 from ebbtide.core.errors import ConfigError, InputError
+from ebbtide.core.settings import SourceConfig
 
 SECTIONS = {name: field.annotation for name, field in Config.model_fields.items() if name != "source"}
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]

@@ -10,8 +10,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import beta
 
-from ebbtide.core.config import ProfitConfig
 from ebbtide.core.errors import InputError
+from ebbtide.core.settings import ProfitConfig
 from ebbtide.evaluation.profit import empc, value_policy
 
 Scored = Callable[..., Any]

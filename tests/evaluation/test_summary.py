@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ebbtide.core.config import ProfitConfig
 from ebbtide.core.errors import InputError
+from ebbtide.core.settings import ProfitConfig
 from ebbtide.evaluation.calibration import brier, calibration_curve, ece, log_loss
 from ebbtide.evaluation.intervals import Estimate
 from ebbtide.evaluation.profit import empc

@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ebbtide.core.config import ShopConfig, SourceConfig
 from ebbtide.core.errors import ConfigError, SourceError
+from ebbtide.core.settings import ShopConfig, SourceConfig
 from ebbtide.events.schema import EVENT_COLUMNS
 from ebbtide.events.source import load_preset, preset_names, resolve_source
 

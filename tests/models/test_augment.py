@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.models.test_makers_exam import SETTING, add_events
 
-from ebbtide.core.config import AugmentConfig
+from ebbtide.core.settings import AugmentConfig
 from ebbtide.models.makers import MAKERS
 from ebbtide.models.neural.augment import augmented, cropped, jittered, masked, mixed
 from ebbtide.models.neural.tensors import to_events

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tests.models.test_makers_exam import add_events
 
-from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import DefectError, MissingExtraError
+from ebbtide.core.settings import DeepConfig
 from ebbtide.models.makers import MAKERS, load_makers, save_makers
 from ebbtide.models.registry import Setting
 from ebbtide.sequences.items.ready import ReadyEncoder

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import DataError
+from ebbtide.core.settings import DeepConfig
 from ebbtide.features.families import FAMILIES
 from ebbtide.models.auto import MadeColumns
 from ebbtide.models.base import Rows

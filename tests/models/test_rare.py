@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ebbtide.core.config import AugmentConfig
+from ebbtide.core.settings import AugmentConfig
 from ebbtide.models.auto import Choice, MadeColumns, fit_chosen, held_margins
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.rare import RareScale, between_neighbours, with_more_rare

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ebbtide.core.config import BandsConfig
 from ebbtide.core.errors import InputError, MissingBundleError, MissingError, RetryError
 from ebbtide.core.progress import silent
+from ebbtide.core.settings import BandsConfig
 from ebbtide.events.schema import EVENT_COLUMNS, TIME, empty_events
 from ebbtide.explain.reasons import REASONS_TYPE
 from ebbtide.pipeline.ranking import Ranking, rank

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ebbtide.core.config import SourceConfig
 from ebbtide.core.progress import silent
+from ebbtide.core.settings import SourceConfig
 from ebbtide.core.windows import from_us
 from ebbtide.models.registry import candidates
 from ebbtide.pipeline.ingest import ingest

@@ -10,9 +10,9 @@ from typing import Any, Self
 import polars as pl
 
 from ebbtide.churn.event_words import name_events, name_one_event
-from ebbtide.core.config import ChurnConfig
 from ebbtide.core.errors import ConfigError
 from ebbtide.core.language import Text
+from ebbtide.core.settings import ChurnConfig
 from ebbtide.core.windows import DAY_US, days, describe_days, parse_duration
 from ebbtide.events.schema import EVENT_TYPES
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.special import betainc
 
-from ebbtide.core.config import ProfitConfig
 from ebbtide.core.errors import InputError
+from ebbtide.core.settings import ProfitConfig
 from ebbtide.evaluation.tally import Tally, Vector, check_scores, tally
 
 

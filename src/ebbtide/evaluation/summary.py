@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.core.config import ProfitConfig
+from ebbtide.core.settings import ProfitConfig
 from ebbtide.evaluation.calibration import CalibrationBin, brier_of, calibration_curve, ece_of, log_loss_of
 from ebbtide.evaluation.intervals import Estimate, affordable_draws, draw_weights, row_users
 from ebbtide.evaluation.profit import ValuePolicy, empc_of, value_policy

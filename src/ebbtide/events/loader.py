@@ -19,8 +19,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from ebbtide.core.config import ShopConfig
 from ebbtide.core.errors import DefectError, SourceError
+from ebbtide.core.settings import ShopConfig
 from ebbtide.events.binding import WHERE, Bound, bind_mapping, kind_of
 from ebbtide.events.data_files import DataFile, write_data_file
 from ebbtide.events.day_order import decide_order, needs_order

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from ebbtide.core.config import ShopConfig
+from ebbtide.core.settings import ShopConfig
 from ebbtide.core.windows import parse_duration
 from ebbtide.events.binding import WHERE, Bound, bound_names, kind_of
 from ebbtide.events.expressions import quoted

@@ -11,9 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ebbtide.core.config import ShopConfig, SourceConfig
 from ebbtide.core.errors import ConfigError
 from ebbtide.core.language import Text
+from ebbtide.core.settings import ShopConfig, SourceConfig
 from ebbtide.events.raw import nearest
 
 _MAPPING_VERSION = 1

@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
-from ebbtide.core.config import SourceConfig
 from ebbtide.core.errors import InputError, SourceError
 from ebbtide.core.language import Text
+from ebbtide.core.settings import SourceConfig
 from ebbtide.events.expressions import quoted
 from ebbtide.events.files import check_files, content_hash
 from ebbtide.events.open_raw import RawInput, open_raw

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import DefectError
+from ebbtide.core.settings import DeepConfig
 from ebbtide.models.attribution import permutation_terms, reference_row
 from ebbtide.models.base import Matrix, Rows, Vector
 from ebbtide.models.basis import Basis

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.core.config import AugmentConfig
+from ebbtide.core.settings import AugmentConfig
 from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.basis import Basis, signed_log
 from ebbtide.models.makers import deep

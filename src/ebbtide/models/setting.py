@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ebbtide.core.config import AugmentConfig, DeepConfig
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.settings import AugmentConfig, DeepConfig
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.space import COLUMNS, Values
 from ebbtide.sequences.items.vectors import ItemVectors

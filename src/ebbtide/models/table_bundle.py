@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ebbtide.core.config import BandsConfig
 from ebbtide.core.errors import MissingBundleError, RetryError
+from ebbtide.core.settings import BandsConfig
 from ebbtide.features.table_encoding import TableEncoding
 from ebbtide.features.table_fields import TableField
 from ebbtide.models.calibration import AffineCalibration

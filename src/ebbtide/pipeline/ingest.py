@@ -14,11 +14,12 @@ from typing import Any
 
 import duckdb
 
-from ebbtide.core.config import Config, SourceConfig, check_variables
+from ebbtide.core.config import Config, check_variables
 from ebbtide.core.errors import DefectError, InputError, SourceError
 from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
+from ebbtide.core.settings import SourceConfig
 from ebbtide.events.files import check_files, content_hash, find_files, format_of
 from ebbtide.events.lake import Lake, lake_folder
 from ebbtide.events.ledger import Counts, Entry, Ledger

@@ -14,11 +14,12 @@ import duckdb
 import polars as pl
 
 from ebbtide.churn.advice import DefinitionAdvice, advise
-from ebbtide.core.config import ShopConfig, SourceConfig, parse_config
+from ebbtide.core.config import parse_config
 from ebbtide.core.errors import InputError, SourceError
 from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
+from ebbtide.core.settings import ShopConfig, SourceConfig
 from ebbtide.core.windows import DAY_US, from_us
 from ebbtide.events.binding import bind_mapping
 from ebbtide.events.day_order import decide_order, needs_order

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ebbtide.churn.advice import DefinitionAdvice
-from ebbtide.core.config import SourceConfig
 from ebbtide.core.language import Text
 from ebbtide.core.sections import Section
+from ebbtide.core.settings import SourceConfig
 from ebbtide.core.windows import describe_days
 
 _MAPPING = (Text("canonical column", "规范列"), Text("from", "取自"))

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from ebbtide.churn.retention import RetentionTable, Unit, count_retention, retention_table
 from ebbtide.churn.spells import Spells, count_lifetimes, no_spells
 from ebbtide.churn.survival import survival_curve
-from ebbtide.core.config import BandsConfig, Config
+from ebbtide.core.config import Config
 from ebbtide.core.ids import sampled_users
 from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.settings import BandsConfig
 from ebbtide.core.windows import DAY_US, from_us
 from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.lake import Lake

@@ -18,11 +18,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ebbtide.churn.labels import cohort_at
-from ebbtide.core.config import BandsConfig, Config
+from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError, MissingExtraError, RetryError
 from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
+from ebbtide.core.settings import BandsConfig
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
 from ebbtide.events.surroundings import steady_disk, surroundings_error

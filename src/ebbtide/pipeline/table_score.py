@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ebbtide.core.config import BandsConfig
 from ebbtide.core.language import Language, Text
 from ebbtide.core.sections import Section
+from ebbtide.core.settings import BandsConfig
 from ebbtide.events.schema import TIME as TIME_TYPE
 from ebbtide.events.table_file import TableFile, missing_columns
 from ebbtide.events.table_values import days_of, texts_of

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import DefectError
 from ebbtide.core.language import Text
+from ebbtide.core.settings import DeepConfig
 from ebbtide.models.base import Matrix, Rows
 from ebbtide.models.columns import ModelColumn
 from ebbtide.models.event_model.encoder import EventNet

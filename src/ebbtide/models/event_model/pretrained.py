@@ -10,9 +10,9 @@ from typing import Self
 import torch
 from safetensors.torch import load_file, save_file
 
-from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.progress import Progress, silent
+from ebbtide.core.settings import DeepConfig
 from ebbtide.core.windows import from_us
 from ebbtide.models.base import Rows
 from ebbtide.models.event_model.encoder import EventNet

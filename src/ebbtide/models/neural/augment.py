@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ebbtide.core.config import AugmentConfig
+from ebbtide.core.settings import AugmentConfig
 from ebbtide.models.neural.tensors import Events, Mix
 from ebbtide.sequences.batches import Batch
 from ebbtide.sequences.tokens import TOKENS

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ebbtide.core.config import DeepConfig
 from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
+from ebbtide.core.settings import DeepConfig
 from ebbtide.models.base import Rows
 from ebbtide.models.basis import Basis
 from ebbtide.models.neural.loop import LoopConfig, Work, train_loop

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ebbtide.core.config import ItemsConfig
 from ebbtide.core.errors import MissingBundleError
+from ebbtide.core.settings import ItemsConfig
 from ebbtide.sequences.items.backbone import BackboneEncoder
 from ebbtide.sequences.items.encoder import ItemEncoder
 from ebbtide.sequences.items.pictures import PictureEncoder
