@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 
+from ebbtide.core.action_settings import ActionConfig
 from ebbtide.core.config import Config, check_variables, load_config, parse_config
 from ebbtide.core.errors import ConfigError, InputError
-from ebbtide.core.settings import SourceConfig
+from ebbtide.core.settings import SourceConfig, Stage
 
-SECTIONS = {name: field.annotation for name, field in Config.model_fields.items() if name != "source"}
+SECTIONS = {n: f.annotation for n, f in Config.model_fields.items() if get_origin(f.annotation) is not list}
 SETTINGS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
 SOURCE = {"path": "x.csv", "columns": {"user_id": "u"}}
 OTHER: dict[tuple[str, str], Any] = {
@@ -37,6 +38,16 @@ OTHER: dict[tuple[str, str], Any] = {
     ("augment", "rare_share"): 0.5,
     ("deep", "learning_rate"): 0.01,
     ("tracking", "mlflow"): "file:mlruns",
+    ("actions", "period"): "7d",
+    ("actions", "cooldown"): "3d",
+    ("actions", "quiet"): "21:00-08:00",
+    ("actions", "margin"): 0.4,
+    ("actions", "epsilon"): 0.05,
+    ("actions", "assignment"): "thompson",
+    ("actions", "min_share"): 0.1,
+    ("actions", "max_share"): 0.5,
+    ("actions", "guard_share"): 0.02,
+    ("actions", "allow"): ["u1"],
 }
 
 
@@ -79,10 +90,13 @@ def test_every_setting_is_told_in_both_languages(section: str, key: str) -> None
     assert field.json_schema_extra["zh"]
 
 
-@pytest.mark.parametrize("key", sorted(SourceConfig.model_fields))
-def test_every_source_setting_is_told_in_both_languages(key: str) -> None:
-    extra = SourceConfig.model_fields[key].json_schema_extra
-    assert SourceConfig.model_fields[key].description
+ROWS = [(model, key) for model in (SourceConfig, ActionConfig) for key in sorted(model.model_fields)]
+
+
+@pytest.mark.parametrize(("model", "key"), ROWS)
+def test_every_setting_of_a_row_is_told_in_both_languages(model: type[Stage], key: str) -> None:
+    extra = model.model_fields[key].json_schema_extra
+    assert model.model_fields[key].description
     assert isinstance(extra, dict)
     assert extra["zh"]
 

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 from pathlib import Path
 from types import ModuleType
+from typing import get_origin
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_every_reason_code_is_documented() -> None:
 
 
 def _settings() -> list[tuple[str, str]]:
-    sections = {name: field.annotation for name, field in Config.model_fields.items() if name != "source"}
+    sections = {n: f.annotation for n, f in Config.model_fields.items() if get_origin(f.annotation) is not list}
     return [(name, key) for name, model in sections.items() for key in model.model_fields]  # type: ignore[union-attr]
 
 
@@ -68,6 +69,9 @@ OTHER_VALUES = {
     ("features", "unsupervised"): ["segments"],
     ("augment", "crop"): 0.3, ("augment", "mask"): 0.1, ("augment", "jitter"): 0.2, ("augment", "mixup"): 0.4,
     ("augment", "rare"): "smote", ("augment", "rare_share"): 0.5,
+    ("actions", "period"): "7d", ("actions", "cooldown"): "3d", ("actions", "quiet"): "21:00-08:00",
+    ("actions", "margin"): 0.4, ("actions", "epsilon"): 0.05, ("actions", "assignment"): "thompson",
+    ("actions", "min_share"): 0.1, ("actions", "max_share"): 0.5, ("actions", "guard_share"): 0.02,
 }  # fmt: skip
 
 

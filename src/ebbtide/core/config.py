@@ -16,6 +16,7 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from ebbtide.core.action_settings import ActionConfig, ActionsConfig, action_problems
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.language import Text
 from ebbtide.core.settings import (
@@ -53,6 +54,8 @@ class Config(Stage):
     deep: DeepConfig = DeepConfig()
     augment: AugmentConfig = AugmentConfig()
     profit: ProfitConfig = ProfitConfig()
+    action: list[ActionConfig] = Field(default=[])
+    actions: ActionsConfig = ActionsConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     def sources(self) -> list[SourceConfig]:
@@ -185,7 +188,7 @@ def _cross_checks(config: Config) -> list[Text]:
         for n in sorted(set(names))
         if names.count(n) > 1
     ]
-    return problems
+    return problems + action_problems(config.action, config.actions)
 
 
 def _problem(error: Any) -> Text:
