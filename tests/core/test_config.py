@@ -48,6 +48,13 @@ OTHER: dict[tuple[str, str], Any] = {
     ("actions", "max_share"): 0.5,
     ("actions", "guard_share"): 0.02,
     ("actions", "allow"): ["u1"],
+    ("campaign", "holdout"): 0.1,
+    ("campaign", "control"): 0.3,
+    ("campaign", "alpha"): 0.1,
+    ("campaign", "power"): 0.9,
+    ("campaign", "effect"): 0.02,
+    ("campaign", "mismatch"): 0.01,
+    ("campaign", "false_discovery"): 0.2,
 }
 
 

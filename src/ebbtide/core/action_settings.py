@@ -1,4 +1,5 @@
-"""What the shop can do for a customer and how it is chosen: `[[action]]` and `[actions]` of `ebbtide.toml`."""
+"""What the shop can do for a customer and how it is chosen: `[[action]]`, `[actions]` and `[campaign]`
+of `ebbtide.toml`."""
 
 from __future__ import annotations
 
@@ -189,6 +190,65 @@ class ActionsConfig(Stage):
     @classmethod
     def _quiet(cls, value: str) -> str:
         return _hours(value)
+
+
+class CampaignConfig(Stage):
+    """`[campaign]`: how a campaign is drawn and read out."""
+
+    holdout: float = setting(
+        0.05,
+        "share of all customers whom no campaign ever treats; keep it, or the long-run comparison is lost",
+        "任何活动都不触达的顾客比例；请保持不变，否则失去长期对照",
+        ge=0,
+        lt=1,
+    )
+    control: float = setting(
+        0.2,
+        "share of a campaign's customers that gets nothing, so that the effect can be measured",
+        "活动中不采取动作的对照比例，用于测量效果",
+        gt=0,
+        lt=1,
+    )
+    alpha: float = setting(
+        0.05,
+        "chance of an effect where there is none: intervals hold 1 - alpha",
+        "误报概率：区间置信度为 1 - alpha",
+        gt=0,
+        lt=0.5,
+    )
+    power: float = setting(
+        0.8, "chance to find an effect of the size asked for", "检出所求大小效果的概率", gt=0.5, lt=1
+    )
+    effect: float = setting(
+        0.05,
+        "change in the retained share that a campaign should be able to find; the needed size is told before it starts",
+        "活动应能检出的留存比例变化；启动前会给出所需人数",
+        gt=0,
+        le=1,
+    )
+    mismatch: float = setting(
+        0.001,
+        "sample ratio mismatch: below this p value the arms do not fit their shares and nothing is read out",
+        "样本比例失配：p 值低于此值表示各组人数与比例不符，不再读取结果",
+        gt=0,
+        lt=0.5,
+    )
+    false_discovery: float = setting(
+        0.1,
+        "share of false findings that is accepted among many campaigns or groups (Benjamini-Hochberg)",
+        "多个活动或群体中可接受的假发现比例（Benjamini-Hochberg）",
+        gt=0,
+        lt=1,
+    )
+    least_group: int = setting(
+        30, "users an arm of a group must have to be told apart", "可单独列出的群体每组最少人数", ge=2
+    )
+    effective_floor: int = setting(
+        100,
+        "off-policy evaluation refuses a policy for which the log is worth fewer decisions",
+        "离线策略评估：日志的有效决策数低于此值时拒绝给出结论",
+        ge=1,
+    )
 
 
 def quiet_hours(text: str) -> tuple[time, time] | None:

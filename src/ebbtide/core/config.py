@@ -16,7 +16,7 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from ebbtide.core.action_settings import ActionConfig, ActionsConfig, action_problems
+from ebbtide.core.action_settings import ActionConfig, ActionsConfig, CampaignConfig, action_problems
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.language import Text
 from ebbtide.core.settings import (
@@ -56,6 +56,7 @@ class Config(Stage):
     profit: ProfitConfig = ProfitConfig()
     action: list[ActionConfig] = Field(default=[])
     actions: ActionsConfig = ActionsConfig()
+    campaign: CampaignConfig = CampaignConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     def sources(self) -> list[SourceConfig]:

@@ -22,3 +22,8 @@ def write_json_file(file: Path, data: Mapping[str, Any]) -> None:
         os.replace(aside, file)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def read_json_file(file: Path) -> dict[str, Any]:
+    """The object that `write_json_file` wrote."""
+    return dict(json.loads(file.read_text(encoding="utf-8")))
