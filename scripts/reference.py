@@ -22,6 +22,11 @@ from ebbtide.core.config import Config
 from ebbtide.events.capabilities import CAPABILITIES
 from ebbtide.events.schema import EVENT_TYPES, TABLE_COLUMNS
 from ebbtide.events.validate import Reason
+from ebbtide.explain import profile_columns
+from ebbtide.explain import stages as stages_module
+from ebbtide.explain.profile_columns import PROFILE_COLUMNS
+from ebbtide.explain.rfm import SEGMENTS
+from ebbtide.explain.stages import STAGES
 from ebbtide.features.catalogue import default_catalogue
 from ebbtide.features.families import FAMILIES
 
@@ -105,6 +110,28 @@ def events() -> str:
     return _page(parts)
 
 
+def profiles() -> str:
+    """The columns of the profile frame, the stages and the segments."""
+    rows = [
+        (f"`{name}`", c.unit, c.text.en, c.text.zh, f"`{c.needs}`" if c.needs else "")
+        for name, c in PROFILE_COLUMNS.items()
+    ]
+    about = inspect.cleandoc(profile_columns.__doc__ or "").split("\n\n", 1)[1]
+    stages = inspect.cleandoc(stages_module.__doc__ or "").split("\n\n", 1)[1]
+    return _page(
+        [
+            "# Profiles / 画像",
+            about,
+            _table(("column", "unit", "meaning", "含义", "needs"), rows),
+            "## Stages / 阶段",
+            f"```text\n{stages}\n```",
+            _table(("code", "name", "名称"), [(f"`{code}`", t.en, t.zh) for code, t in STAGES.items()]),
+            "## RFM segments / RFM 分群",
+            _table(("code", "name", "名称"), [(f"`{code}`", t.en, t.zh) for code, t in SEGMENTS.items()]),
+        ]
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "commands.md": commands,
@@ -112,6 +139,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "quarantine.md": quarantine,
     "features.md": features,
     "events.md": events,
+    "profiles.md": profiles,
 }
 EXIT_CODES = [
     (0, "done", "完成"),

@@ -37,6 +37,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("augment", "rare"): "smote",
     ("augment", "rare_share"): 0.5,
     ("deep", "learning_rate"): 0.01,
+    ("profiles", "clusters"): 7,
     ("tracking", "mlflow"): "file:mlruns",
     ("actions", "period"): "7d",
     ("actions", "cooldown"): "3d",

@@ -27,6 +27,7 @@ from ebbtide.core.settings import (
     FeaturesConfig,
     ItemsConfig,
     LakeConfig,
+    ProfilesConfig,
     ProfitConfig,
     ShopConfig,
     SourceConfig,
@@ -53,6 +54,7 @@ class Config(Stage):
     train: TrainConfig = TrainConfig()
     deep: DeepConfig = DeepConfig()
     augment: AugmentConfig = AugmentConfig()
+    profiles: ProfilesConfig = ProfilesConfig()
     profit: ProfitConfig = ProfitConfig()
     action: list[ActionConfig] = Field(default=[])
     actions: ActionsConfig = ActionsConfig()

@@ -264,6 +264,20 @@ class AugmentConfig(Stage):
     rare_share: float = setting(0.4, "share that the rare class is brought to", "稀少类别补足到的比例", gt=0, le=0.5)
 
 
+class ProfilesConfig(Stage):
+    """`[profiles]`: how customers are put into stages and groups."""
+
+    silence_factor: float = setting(
+        2.0,
+        "at risk: silent for more than this times the own usual gap",
+        "有流失风险：沉默超过自己通常间隔的倍数",
+        gt=1,
+    )
+    clusters: int = setting(
+        5, "groups of alike behaviour (K-means), at most", "行为相似的群数（K 均值）上限", ge=2, le=20
+    )
+
+
 class ProfitConfig(Stage):
     """`[profit]`: what the EMPC profit assumes (Verbraken, Verbeke, Baesens 2013)."""
 

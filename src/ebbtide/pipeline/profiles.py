@@ -1,0 +1,129 @@
+"""Profiles of all users known at a moment: one frame, one row a user, for segments, actions and messages.
+
+`profile_shard` works out what depends on a user's own events and the bundle; `profile_frame` hands it the lake's
+buckets. Nothing that occurred or arrived after `as_of` changes a row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ebbtide.core.config import Config
+from ebbtide.core.language import Text
+from ebbtide.core.progress import Progress, silent
+from ebbtide.core.windows import to_us
+from ebbtide.events.schema import TIME, empty_events
+from ebbtide.explain.facts import days_between, user_facts
+from ebbtide.explain.habits import user_habits
+from ebbtide.explain.outlook import Outlook, outlook_of
+from ebbtide.explain.profile_columns import in_order
+from ebbtide.explain.reference import Reference, count_abilities, fit_reference
+from ebbtide.explain.stages import stage_of
+from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.encode import encode
+from ebbtide.features.engine import compute
+from ebbtide.models.base import Vector
+from ebbtide.models.bundle import Bundle
+from ebbtide.pipeline.dataset import POPULATION_FEATURES, known_events
+from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.score import score_shard
+from ebbtide.pipeline.train import newest_moment
+
+_STAGE = Text("profiling users", "生成用户画像")
+_SCORES = ("churn_probability", "band", "value_at_risk")
+
+
+def profile_frame(
+    config: Config,
+    root: Path,
+    *,
+    as_of: datetime | None = None,
+    bundle: str | None = None,
+    progress: Progress = silent,
+) -> pl.DataFrame:
+    """One row for each user known at `as_of` (default: the newest event), the lapsed among them; sorted by user_id.
+
+    The columns are those of `explain.profile_columns.PROFILE_COLUMNS`. Raises MissingBundleError without a trained
+    bundle, MissingError without a lake.
+    """
+    places = Places(root)
+    loaded, lake = places.shelf().load(bundle), places.lake()
+    as_of = as_of or newest_moment(lake)
+    buckets, counts = lake.buckets(), Counter[str]()
+    parts = [profile_shard(empty_events(), as_of, loaded, config)]
+    for done, bucket in enumerate(buckets):
+        progress(_STAGE, done, len(buckets))
+        known = known_events(lake.read_bucket(bucket), as_of)
+        parts.append(profile_shard(known, as_of, loaded, config))
+        counts += count_abilities(known, as_of)
+    progress(_STAGE, len(buckets), len(buckets))
+    found = pl.concat(parts).sort("user_id")
+    reference = fit_reference(found, counts, clusters=config.profiles.clusters)
+    return finish_profiles(found, reference).with_columns(percentile=_percentile())
+
+
+def profile_shard(events: pl.DataFrame, as_of: datetime, bundle: Bundle, config: Config) -> pl.DataFrame:
+    """What a user's own events and the bundle say of each user of a shard, before any comparison with others."""
+    known, definition = known_events(events, as_of), bundle.definition
+    facts = user_facts(known, as_of, definition)
+    scored = score_shard(known, as_of, bundle, reasons="none").select("user_id", *_SCORES)
+    joined = (
+        facts.join(user_habits(known, config.shop.zone), on="user_id", how="left", maintain_order="left")
+        .join(scored, on="user_id", how="left", maintain_order="left")
+        .with_columns(
+            eligible=pl.col("churn_probability").is_not_null(),
+            days_since_first=days_between("first_outcome_at", as_of),
+            comeback_probability=pl.lit(None, pl.Float64),
+        )
+        .with_columns(stage=stage_of(as_of, definition, factor=config.profiles.silence_factor))
+    )
+    return _with_outlook(joined, _outlook(known, as_of, bundle), as_of)
+
+
+def finish_profiles(found: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """The rows of `profile_shard` beside what they are compared with, in the declared columns."""
+    compared = reference.compare(found).with_columns(percentile=pl.lit(None, pl.Float64))
+    return in_order(compared, reference.abilities)
+
+
+def _outlook(known: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Outlook:
+    shard = encode(known, bundle.definition)
+    users = np.arange(len(shard), dtype=np.int32)
+    catalogue = Catalogue(POPULATION_FEATURES, bundle.definition.outcome)
+    X = compute(shard, users, np.full(len(users), to_us(as_of), np.int64), catalogue).astype(np.float64)
+    worth = bundle.gamma_gamma if "order" in bundle.definition.outcome else None
+    return outlook_of(X[:, :3], X[:, 3:], bundle.bgnbd, worth, bundle.definition.horizon_days)
+
+
+def _with_outlook(found: pl.DataFrame, ahead: Outlook, as_of: datetime) -> pl.DataFrame:
+    """The users of both stand in one order, by id."""
+    here = pl.col("stage") != "lapsed"
+    days = {
+        "next_order_expected_at": ahead.next_days,
+        "next_order_from": ahead.next_low_days,
+        "next_order_until": ahead.next_high_days,
+    }
+    times = {name: pl.when(here).then(_moments(values, as_of)) for name, values in days.items()}
+    return found.with_columns(
+        expected_orders=pl.Series(ahead.orders).fill_nan(None),
+        expected_orders_year=pl.Series(ahead.orders_year).fill_nan(None),
+        expected_value_year=pl.Series(ahead.value_year).fill_nan(None),
+        **times,
+    )
+
+
+def _moments(days: Vector, as_of: datetime) -> pl.Series:
+    """Days after `as_of` as times, to the second; null where unknown."""
+    seconds = pl.Series(days * 86_400.0).fill_nan(None).round().cast(pl.Int64)
+    return pl.select(pl.lit(as_of, TIME) + pl.duration(seconds=pl.lit(seconds))).to_series()
+
+
+def _percentile() -> pl.Expr:
+    """The share of the eligible at the same or a lower probability, in %, as in the ranked list."""
+    p = pl.col("churn_probability")
+    return 100.0 * p.rank("max") / p.count()
