@@ -13,6 +13,7 @@ from ebbtide.evaluation.effects import (
     adjusted_outcome,
     difference,
     explained_share,
+    ratio_difference,
     unit_differences,
 )
 
@@ -125,3 +126,19 @@ def test_adjusted_intervals_cover_the_truth_as_often_as_they_say() -> None:
         effect = adjusted_difference(stayed, treated, risk)
         hits += (effect.low or 0) <= truth <= (effect.high or 0)
     assert 0.912 <= hits / 300 <= 0.988
+
+
+def test_ratio_differences_equal_those_of_tea_tasting() -> None:
+    tea = pytest.importorskip("tea_tasting", reason="tea-tasting is not installed")
+    rng, treated = np.random.default_rng(4), np.arange(800) < 600
+    gross = rng.exponential(50, 800) * (rng.random(800) < 0.4)
+    discount = gross * np.clip(0.1 + 0.05 * treated + 0.05 * rng.normal(size=800), 0, 1)
+    data = pl.DataFrame({"variant": treated.astype(int), "discount": discount, "gross": gross})
+    theirs = tea.Experiment({"share": tea.RatioOfMeans("discount", "gross")}).analyze(data)["share"]
+    ours = ratio_difference(discount, gross, treated)
+    assert (ours.value, ours.p_value) == pytest.approx((theirs.effect_size, theirs.pvalue), rel=0.01)
+    assert (ours.low, ours.high) == pytest.approx((theirs.effect_size_ci_lower, theirs.effect_size_ci_upper), rel=0.01)
+
+
+def test_a_ratio_of_nothing_is_undefined() -> None:
+    assert ratio_difference(np.zeros(4), np.zeros(4), np.array([1, 1, 0, 0], bool)).value is None

@@ -95,6 +95,28 @@ def adjusted_difference(
     return _welch(rest, y, treated, alpha, max(explained, 0.0))
 
 
+def ratio_difference(
+    above: NDArray[Any], below: NDArray[Any], treated: NDArray[np.bool_], *, alpha: float = 0.05
+) -> Effect:
+    """The difference of two ratios of sums, such as discount over turnover; users who bring nothing count as nothing.
+
+    Linearised arm by arm (delta method: Deng, Knoblich, Lu 2018). Undefined where an arm's `below` adds up to 0.
+
+    >>> ratio_difference(np.array([1, 2, 1, 0]), np.array([4, 4, 4, 4]), np.array([1, 1, 0, 0], bool)).value
+    0.25
+    """
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    treated = np.asarray(treated, np.bool_)
+    linear = np.zeros(len(above))
+    for arm in (treated, ~treated):
+        base = float(below[arm].mean()) if arm.any() else 0.0
+        if not base:
+            return Effect(None, None, None, None, None, int(treated.sum()), int((~treated).sum()), None, None)
+        ratio = float(above[arm].mean()) / base
+        linear[arm] = ratio + (above[arm] - ratio * below[arm]) / base
+    return _welch(linear, linear, treated, alpha, 0.0)
+
+
 def explained_share(y: NDArray[Any], covariates: NDArray[Any]) -> float:
     """The share of the variance of `y` that a linear combination of the covariates explains; 0 if nothing varies."""
     y, X = np.asarray(y, np.float64), _centred(covariates)

@@ -1,0 +1,161 @@
+"""Who could take part in a campaign: the users of a plan file, or of the ranked list, each with one action and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from ebbtide.actions.experiment import resolve_users
+from ebbtide.core.action_settings import NOTHING, ActionConfig
+from ebbtide.core.config import Config
+from ebbtide.core.errors import DataError, InputError
+from ebbtide.core.language import Text, join_texts
+from ebbtide.core.settings import did_you_mean
+from ebbtide.events.table_file import read_table
+
+_NUMBERS = ("cost", "expected_gain", "propensity")
+_NEEDED = ("user_id", "action", "cost")
+CANDIDATE = {
+    "user_id": pl.String(),
+    "action": pl.String(),
+    "cost": pl.Float64(),
+    "expected_gain": pl.Float64(),
+    "propensity": pl.Float64(),
+    "why": pl.String(),
+}
+"""`propensity`: the chance with which the policy planned this action for this user; 1 where it left nothing to chance."""
+
+
+def read_plan(file: Path) -> pl.DataFrame:
+    """The planned users of a plan file, as it orders them; rows that plan nothing are left out.
+
+    Raises InputError with all that is wrong with it: columns, users named twice, missing costs, impossible chances.
+    """
+    table = read_table(file)
+    table.check_columns(list(_NEEDED))
+    told = table.frame.with_columns(
+        pl.lit(None, CANDIDATE[n]).alias(n) for n in CANDIDATE if n not in table.frame.columns
+    )
+    cast = [pl.col(n).cast(t, strict=False) for n, t in CANDIDATE.items()]
+    planned = told.select(cast).filter(pl.col("action").fill_null("") != NOTHING)
+    planned = planned.with_columns(resolve_users(planned["user_id"]).alias("user_id")).unique(
+        maintain_order=True, keep="first"
+    )
+    problems = _plan_problems(planned)
+    if problems:
+        raise InputError("{file}: {problems}", "{file}：{problems}", file=file.name, problems=join_texts(problems))
+    if planned.is_empty():
+        raise DataError("{file} plans an action for nobody", "{file} 没有为任何人安排动作", file=file.name)
+    return planned.with_columns(pl.col("propensity").fill_null(1.0))
+
+
+def candidates_of_action(scored: pl.DataFrame, action: ActionConfig, config: Config, where: str) -> pl.DataFrame:
+    """Everybody on the ranked list who fits `where` and may get the action, most at risk first.
+
+    Raises InputError for a condition that cannot be read, DataError if nobody is left.
+    """
+    fitting = scored
+    for condition in (where, action.who):
+        fitting = _fitting(fitting, condition) if condition else fitting
+    if fitting.is_empty():
+        raise DataError(
+            "nobody may get the action `{action}`: of {all:,} customers none fits the conditions; loosen --where, or "
+            "`who` of the action",
+            "没有人可以获得动作 `{action}`：{all:,} 位顾客中无人符合条件；请放宽 --where 或动作的 `who`",
+            action=action.name,
+            all=scored.height,
+        )
+    shown = {"action": action.name, "cost": mean_cost(action, config)}
+    return fitting.select(
+        "user_id",
+        *(pl.lit(shown.get(n), t).alias(n) for n, t in CANDIDATE.items() if n not in ("user_id", "propensity")),
+        propensity=pl.lit(1.0),
+    ).select(list(CANDIDATE))
+
+
+def action_named(config: Config, name: str) -> ActionConfig:
+    """The action of the catalogue. Raises InputError for an unknown one, for `nothing`, and for missing costs."""
+    known = {a.name: a for a in config.action if a.name != NOTHING}
+    if name not in known:
+        raise InputError(
+            "there is no action `{name}`{hint}; the actions of ebbtide.toml are {listed}; doing nothing is what the "
+            "control group gets",
+            "没有动作 `{name}`{hint}；ebbtide.toml 中的动作：{listed}；不采取动作由对照组承担",
+            name=name,
+            hint=did_you_mean(name, known),
+            listed=", ".join(known) or "-",
+        )
+    if known[name].contact_cost is None:
+        raise InputError(
+            "action {name} has no cost: write its contact_cost in ebbtide.toml, 0 if it costs nothing",
+            "动作 {name} 没有成本：请在 ebbtide.toml 中填写 contact_cost，没有成本则写 0",
+            name=name,
+        )
+    return known[name]
+
+
+def mean_cost(action: ActionConfig, config: Config) -> float:
+    """What one treated customer costs on average: the contact, and of who accepts the offer and its handling."""
+    prior = config.profit.alpha / (config.profit.alpha + config.profit.beta)
+    accepted = prior if action.acceptance is None else action.acceptance
+    return (action.contact_cost or 0.0) + accepted * (action.acceptance_cost + action.value)
+
+
+def check_budget(budget: float, costs: pl.Series) -> None:
+    """Raise InputError for a budget with which not even one action could be paid."""
+    least = float(costs.min() or 0.0)  # type: ignore[arg-type]
+    if budget > 0 and budget >= least:
+        return
+    raise InputError(
+        "the budget of {budget:g} pays for no action: the cheapest costs {least:g}; raise it, or leave --budget out",
+        "预算 {budget:g} 不足以支付任何动作：最便宜的为 {least:g}；请提高预算，或不写 --budget",
+        budget=budget,
+        least=least,
+    )
+
+
+def _fitting(scored: pl.DataFrame, condition: str) -> pl.DataFrame:
+    try:
+        return scored.filter(pl.sql_expr(condition))
+    except pl.exceptions.PolarsError:
+        raise InputError(
+            "the condition `{condition}` cannot be read: write SQL over {columns}, for example band = 'high'",
+            "无法读取条件 `{condition}`：请用 SQL 写在这些列上：{columns}，例如 band = 'high'",
+            condition=condition,
+            columns=", ".join(c for c in scored.columns if c != "reasons"),
+        ) from None
+
+
+def _plan_problems(planned: pl.DataFrame) -> list[Text]:
+    cost, chance = pl.col("cost"), pl.col("propensity")
+    counted = planned.select(
+        nobody=(pl.col("user_id").fill_null("") == "").sum(),
+        nothing=(pl.col("action").fill_null("") == "").sum(),
+        twice=pl.col("user_id").is_duplicated().sum(),
+        unpriced=(cost.is_null() | ~cost.is_finite() | (cost < 0)).sum(),
+        chance=(chance.is_not_null() & ~((chance > 0) & (chance <= 1))).sum(),
+    ).row(0, named=True)
+    return [text.format(count=counted[name]) for name, text in _PROBLEMS if counted[name]]
+
+
+_PROBLEMS: Sequence[tuple[str, Text]] = (
+    ("nobody", Text("{count:,} rows have no user_id", "{count:,} 行没有 user_id")),
+    ("nothing", Text("{count:,} rows have no action", "{count:,} 行没有动作")),
+    (
+        "twice",
+        Text(
+            "{count:,} rows plan different things for a user who stands in another row: one user, one arm, one action",
+            "{count:,} 行为已在其他行出现的用户安排了不同内容：一位用户只能有一个组和一个动作",
+        ),
+    ),
+    (
+        "unpriced",
+        Text(
+            "{count:,} rows have no cost of 0 or more: without costs no net value can be told",
+            "{count:,} 行没有大于等于 0 的成本：没有成本就无法计算净值",
+        ),
+    ),
+    ("chance", Text("{count:,} rows have a propensity outside (0, 1]", "{count:,} 行的倾向值不在 (0, 1] 内")),
+)
