@@ -24,12 +24,16 @@ from ebbtide.dashboard.page import Page, render_report
 from ebbtide.events.table_file import TableFile, read_table, table_of_frame
 from ebbtide.pipeline import bundles
 from ebbtide.pipeline.backtest import BacktestReport, backtest
+from ebbtide.pipeline.campaign import Ask, CampaignList, Started, list_campaigns, start_campaign, stop_campaign
+from ebbtide.pipeline.campaign_export import CampaignExport, export_campaign
+from ebbtide.pipeline.campaign_results import TakenResults, take_results
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.compare import compare
 from ebbtide.pipeline.comparison import ModelComparison
 from ebbtide.pipeline.compress import Wanted, compress
 from ebbtide.pipeline.compression import Compression
 from ebbtide.pipeline.continuing import continue_training
+from ebbtide.pipeline.effect import CampaignEffect, CampaignReport, effect, effects
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
@@ -263,6 +267,19 @@ class Workspace:
         return Models(self.path, self._progress)
 
     @property
+    def campaigns(self) -> CampaignShelf:
+        """Campaigns with a control group."""
+        return CampaignShelf(self)
+
+    def effect(self, name: str) -> CampaignEffect:
+        """What a campaign changed, by intention to treat, on completed outcomes."""
+        return effect(self.config, self.path, name, progress=self._progress)
+
+    def effects(self) -> CampaignReport:
+        """All campaigns beside each other: which moved retention, and for whom."""
+        return effects(self.config, self.path, progress=self._progress)
+
+    @property
     def quarantine(self) -> Quarantine:
         """The rows that were not accepted."""
         return Quarantine(self.path)
@@ -289,6 +306,44 @@ class Models:
     def compare(self, first: str, second: str | None = None) -> bundles.Comparison:
         """Judge two bundles on outcomes that neither has seen; `second` is the current one by default."""
         return bundles.compare_bundles(self.path, first, second, progress=self.progress)
+
+
+@dataclass(frozen=True)
+class CampaignShelf:
+    """The campaigns of one workspace; called without arguments it lists them."""
+
+    workspace: Workspace
+
+    def __call__(self) -> CampaignList:
+        return list_campaigns(self.workspace.path)
+
+    def start(
+        self,
+        name: str,
+        *,
+        plan: str | Path | None = None,
+        action: str | None = None,
+        where: str = "",
+        control: float | None = None,
+        layer: str | None = None,
+        budget: float | None = None,
+        as_of: Moment | None = None,
+    ) -> Started:
+        """Draw who gets an action and who is control, among the users of a plan file or those `where` fits."""
+        ask = Ask(Path(plan) if plan else None, action, where, control, layer, budget, _moment(as_of))
+        return start_campaign(self.workspace.config, self.workspace.path, name, ask, progress=self.workspace._progress)
+
+    def export(self, name: str, out: str | Path) -> CampaignExport:
+        """Write the treated users: .csv, or .jsonl with Segment-style events."""
+        return export_campaign(self.workspace.path, name, Path(out))
+
+    def results(self, name: str, file: str | Path, *, until: Moment | None = None) -> TakenResults:
+        """Take results from a file; a row that is there already is not taken twice."""
+        return take_results(self.workspace.path, name, Path(file), until=_moment(until))
+
+    def stop(self, name: str) -> CampaignList:
+        """End a campaign: nobody is added any more; outcomes go on to count."""
+        return stop_campaign(self.workspace.path, name)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
         Text("smaller and faster forms of a trained bundle, measured", "已训练模型包的更小更快的形式，附实测"),
     ),
     ("models", Text("list, promote, roll back and compare trained bundles", "列出、启用、回退和比较已训练的模型包")),
+    (
+        "campaign",
+        Text("draw treated and control customers, export, take results", "抽取触达与对照顾客、导出名单、读取结果"),
+    ),
+    ("effect", Text("what campaigns changed, against their control groups", "活动相对对照组带来的变化")),
     ("train-table", Text("train on a ready-made labelled table without events", "在现成的带标签表（无事件）上训练")),
     ("score-table", Text("score the rows of a table by such a model", "用此类模型为表中各行评分")),
     ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),

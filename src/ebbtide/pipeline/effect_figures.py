@@ -103,7 +103,7 @@ def outcomes_told(measured: Measured, settings: CampaignConfig) -> tuple[Outcome
 
 
 def guardrails_told(measured: Measured, settings: CampaignConfig) -> tuple[Guardrail, ...]:
-    """The guardrails that can be told."""
+    """The guardrails that can be told; one of which nobody shows anything is not tracked here, and left out."""
     users, treated, found = measured.users, measured.treated, []
     for name in GUARDRAILS:
         if name == "discount_share":
@@ -112,7 +112,7 @@ def guardrails_told(measured: Measured, settings: CampaignConfig) -> tuple[Guard
                 found.append(Guardrail(name, ratio_difference(above, below, treated, alpha=settings.alpha)))
         elif users.height and users[name].null_count() == 0:
             found.append(Guardrail(name, difference(users[name].to_numpy(), treated, alpha=settings.alpha)))
-    return tuple(g for g in found if g.effect.value is not None)
+    return tuple(g for g in found if g.effect.standard_error)
 
 
 def groups_told(measured: Measured, settings: CampaignConfig) -> tuple[GroupEffect, ...]:
