@@ -267,7 +267,7 @@ class Workspace:
         return Models(self.path, self._progress)
 
     @property
-    def campaigns(self) -> CampaignShelf:
+    def campaign(self) -> CampaignShelf:
         """Campaigns with a control group."""
         return CampaignShelf(self)
 

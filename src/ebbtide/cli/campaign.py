@@ -75,7 +75,7 @@ def start(
     ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
-        shelf = edge.workspace.campaigns
+        shelf = edge.workspace.campaign
         edge.show(
             shelf.start(
                 name, plan=plan, action=action, where=where, control=control, layer=layer, budget=budget, as_of=as_of
@@ -86,7 +86,7 @@ def start(
 @app.command("list", cls=Command, help=both("all campaigns", "全部活动"))
 def list_(ctx: typer.Context) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.campaigns())
+        edge.show(edge.workspace.campaign())
 
 
 @app.command(cls=Command, help=both("write the treated customers; control is kept back", "写出触达顾客；对照不在其中"))
@@ -101,7 +101,7 @@ def export(
     ],
 ) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.campaigns.export(name, out))
+        edge.show(edge.workspace.campaign.export(name, out))
 
 
 @app.command(
@@ -129,10 +129,10 @@ def results(
     ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.campaigns.results(name, file, until=until))
+        edge.show(edge.workspace.campaign.results(name, file, until=until))
 
 
 @app.command(cls=Command, help=both("add nobody any more; outcomes go on to count", "不再加入顾客；结果继续计入"))
 def stop(ctx: typer.Context, name: Name) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.campaigns.stop(name))
+        edge.show(edge.workspace.campaign.stop(name))
