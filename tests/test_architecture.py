@@ -22,6 +22,7 @@ STAGES = {
     "models",
     "explain",
     "actions",
+    "store",
     "pipeline",
     "dashboard",
     "cli",

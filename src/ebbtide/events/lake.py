@@ -144,9 +144,29 @@ class Lake:
         """Whether an append under this key was committed."""
         return self._table.transaction_version(key) is not None
 
-    def append(self, files: Sequence[DataFile], *, transactions: Sequence[str], notes: Mapping[str, Any]) -> None:
-        """Commit data files that were written under the table's folder, all or none."""
-        self._commit([add_action(self.events_folder, f) for f in files], transactions, notes)
+    def position(self, key: str) -> int:
+        """The number that the newest append under this key carried; 0 if there was none."""
+        return self._table.transaction_version(key) or 0
+
+    def append(
+        self,
+        files: Sequence[DataFile],
+        *,
+        transactions: Sequence[str] = (),
+        positions: Mapping[str, int] | None = None,
+        notes: Mapping[str, Any],
+    ) -> None:
+        """Commit data files that were written under the table's folder, all or none.
+
+        `transactions` are marked as done (`has_transaction`), `positions` as reached (`position`), by the same commit.
+        """
+        reached = {**dict.fromkeys(transactions, _ALWAYS), **(positions or {})}
+        self._commit([add_action(self.events_folder, f) for f in files], reached, notes)
+
+    def refresh(self) -> None:
+        """See what others have appended since `open`."""
+        self._table.update_incremental()
+        self._load()
 
     def compact(self, bucket: int, run: str) -> None:
         """Replace the files of a bucket by one. Its events stay what they are."""
@@ -156,7 +176,7 @@ class Lake:
         removed = [
             RemoveAction(f.path, False, moment, partition_values={"bucket": str(bucket)}) for f in old if f != new
         ]
-        self._commit([add_action(self.events_folder, new, new_data=False), *removed], (), {"compacted": bucket})
+        self._commit([add_action(self.events_folder, new, new_data=False), *removed], {}, {"compacted": bucket})
 
     def unused_files(self) -> list[Path]:
         """Parquet files in the table's folder that no commit refers to any more, or yet."""
@@ -164,11 +184,11 @@ class Lake:
         found = sorted(self.events_folder.glob("bucket=*/*.parquet"))
         return [p for p in found if str(p.relative_to(self.events_folder)) not in used]
 
-    def _commit(self, actions: list[Any], transactions: Sequence[str], notes: Mapping[str, Any]) -> None:
+    def _commit(self, actions: list[Any], reached: Mapping[str, int], notes: Mapping[str, Any]) -> None:
         moment = int(time.time() * 1000)
         properties = CommitProperties(
             custom_metadata={"ebbtide": json.dumps(notes, sort_keys=True)},
-            app_transactions=[Transaction(key, _ALWAYS, moment) for key in transactions],
+            app_transactions=[Transaction(key, number, moment) for key, number in reached.items()],
         )
         self._table.create_write_transaction(
             actions, "append", _arrow_schema(), partition_by=["bucket"], commit_properties=properties

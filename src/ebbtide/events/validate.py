@@ -39,6 +39,7 @@ class Reason(Enum):
     UNKNOWN_CURRENCY = "unknown_currency"
     TOO_LONG = "too_long"
     CONFLICTING_ID = "conflicting_id"
+    UNKNOWN_FIELD = "unknown_field"
 
     @property
     def text(self) -> Text:
@@ -95,6 +96,10 @@ _TEXTS: dict[Reason, Text] = {
     Reason.CONFLICTING_ID: Text(
         "the lake holds another event with the same event_id: ids must be unique over all sources",
         "数据湖中已有相同 event_id 的另一事件：ID 在所有来源中必须唯一",
+    ),
+    Reason.UNKNOWN_FIELD: Text(
+        "an event sent live has a field that is not canonical: put it under `properties`",
+        "实时事件含有非规范字段：请放入 `properties`",
     ),
 }
 

@@ -1,0 +1,132 @@
+"""A shop in service: its model, everybody's history and the clock, and the two questions asked of them.
+
+Scores come from `score_shard`, the function of the batch: the same events at the same moment give the same answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ebbtide.core.config import Config
+from ebbtide.core.language import Language
+from ebbtide.core.windows import from_us, to_us
+from ebbtide.models.bundle import Bundle
+from ebbtide.pipeline.histories import Histories
+from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.score import ReasonsFor, score_shard
+from ebbtide.store.database import Database
+from ebbtide.store.inbox import Inbox
+from ebbtide.store.scores import Scores, StoredScore
+from ebbtide.store.shops import Shops
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """The machine's time, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model in service, and the cohort's probabilities under it, ascending, for percentiles (empty: none yet)."""
+
+    bundle: Bundle
+    cohort: NDArray[np.float64]
+
+    def percentiles(self, probability: NDArray[np.float64]) -> list[float | None]:
+        """Share of the cohort at the same or a lower probability, in %; None before the cohort was scored."""
+        if not len(self.cohort):
+            return [None] * len(probability)
+        place = np.searchsorted(self.cohort, probability, side="right")
+        return [float(100.0 * p / len(self.cohort)) for p in place]
+
+
+class LiveShop:
+    """One shop in service. Safe to use from several threads; the model changes between two calls, never within one."""
+
+    def __init__(
+        self, config: Config, root: Path, shop_id: str, database: Database, *, clock: Clock = system_clock,
+        memory_bytes: int = 2 << 30,
+    ) -> None:  # fmt: skip
+        self.config, self.root, self.shop_id, self.database = config, root, shop_id, database
+        self.inbox, self.scores, self.shops = Inbox(database), Scores(database), Shops(database)
+        self.shops.register(shop_id)
+        self.histories = Histories(self.inbox, shop_id, root, config.lake, memory_bytes=memory_bytes)
+        self._clock, self._lock = clock, Lock()
+        self._served: Served | None = None
+
+    @property
+    def served(self) -> Served:
+        """The model in service. Raises MissingBundleError if there is none."""
+        if self._served is None:
+            self.serve(Places(self.root).shelf().load())
+        assert self._served is not None
+        return self._served
+
+    def serve(self, bundle: Bundle) -> None:
+        """Put a model in service, for every question from now on."""
+        with self._lock:
+            self._served = Served(bundle, self._cohort(bundle.id))
+
+    def serve_promoted(self) -> bool:
+        """Put the promoted model in service if it is another one; says whether it was. The old one serves meanwhile.
+
+        Raises MissingBundleError if there is none, or it is damaged; then nothing changes.
+        """
+        shelf = Places(self.root).shelf()
+        if self._served is not None and shelf.current_id() == self._served.bundle.id:
+            return False
+        self.serve(shelf.load())
+        return True
+
+    def now(self) -> datetime:
+        """The moment of knowledge now: the clock, or the latest moment given to an event if the clock ran back."""
+        return max(self._clock(), from_us(self.shops.clock_us(self.shop_id)))
+
+    def score(
+        self, users: Sequence[str], *, as_of: datetime | None = None, reasons: ReasonsFor = "all",
+        language: Language | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Score users now, from all that is known of them: the columns of `score_shard`, only who is eligible."""
+        return self._score(self.histories.of_users(users), as_of or self.now(), self.served, reasons, language)
+
+    def score_everybody(self, as_of: datetime) -> Iterator[pl.DataFrame]:
+        """Score all eligible users, bucket by bucket, without reasons."""
+        served = self.served
+        for events in self.histories.everybody():
+            yield self._score(events, as_of, served, "none", None)
+
+    def _score(
+        self, events: pl.DataFrame, as_of: datetime, served: Served, reasons: ReasonsFor, language: Language | None
+    ) -> pl.DataFrame:
+        words = language or self.config.shop.language
+        return score_shard(events, as_of, served.bundle, reasons=reasons, language=words)
+
+    def _cohort(self, model: str) -> NDArray[np.float64]:
+        return np.sort(self.scores.probabilities(self.shop_id, model))
+
+
+def stored_scores(scored: pl.DataFrame, served: Served) -> list[StoredScore]:
+    """Rows of `score_shard` as they are stored."""
+    percentiles = served.percentiles(scored["churn_probability"].to_numpy())
+    columns = ("user_id", "churn_probability", "band", "expected_orders", "value_at_risk", "reasons", "model", "as_of")
+    return [
+        StoredScore(
+            user_id=user, as_of_us=to_us(as_of), churn_probability=p, percentile=percentile, band=band,
+            expected_orders=orders, value_at_risk=worth, model=model,
+            reasons=None if reasons is None else json.dumps(reasons, ensure_ascii=False),
+        )
+        for (user, p, band, orders, worth, reasons, model, as_of), percentile in zip(
+            scored.select(columns).iter_rows(), percentiles, strict=True
+        )
+    ]  # fmt: skip

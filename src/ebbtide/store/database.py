@@ -1,0 +1,137 @@
+"""The database: SQLite embedded, or PostgreSQL; opened, migrated, read and written in transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+
+from ebbtide.core.errors import InputError, RetryError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_INBOX_LOCK = 0x0EBB71DE  # any number that no other program on the server uses for its advisory locks
+_WRITE = "ebbtide_write"
+
+
+class Database:
+    """One open database. Connections are pooled and may be used from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, url: str, *, migrate: bool = True) -> Self:
+        """Open `sqlite:///FILE` or `postgresql+psycopg://...`, and bring its tables to the newest version.
+
+        Raises InputError for another kind of database, RetryError if it does not answer.
+        """
+        try:
+            kind = make_url(url).get_backend_name()
+            if kind not in ("sqlite", "postgresql"):
+                raise NoSuchModuleError(kind)
+            engine = _engine(url, kind)
+        except (ArgumentError, NoSuchModuleError):
+            raise InputError(
+                "the store's url must begin with `sqlite:///` or `postgresql+psycopg://`",
+                "存储的 url 必须以 `sqlite:///` 或 `postgresql+psycopg://` 开头",
+            ) from None
+        database = cls(engine)
+        if migrate:
+            database.migrate()
+        return database
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is SQLite."""
+        return str(self.engine.dialect.name) == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state and changes nothing."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, *, in_order: bool = False) -> Iterator[Connection]:
+        """A transaction that is durable when the block ends, and undone if it raises.
+
+        `in_order`: one such transaction after the other, so that rows appear in the order of their numbers. SQLite does
+        that always.
+        """
+        writer = self.engine.execution_options(**{_WRITE: True})
+        with _translated(), writer.begin() as connection:
+            if in_order and not self.is_embedded:
+                connection.execute(text("select pg_advisory_xact_lock(:n)"), {"n": _INBOX_LOCK})
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest version; several processes may do so at once."""
+        with self.write(in_order=True) as connection:
+            command.upgrade(_alembic(connection), "head")
+
+    def is_current(self) -> bool:
+        """Whether the tables are of the version that this program knows."""
+        head = ScriptDirectory.from_config(_alembic(None)).get_current_head()
+        with self.read() as connection:
+            return bool(MigrationContext.configure(connection).get_current_revision() == head)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What the server or the disk refuses becomes an error that can be tried again; parameters stay out of it."""
+    try:
+        yield
+    except OperationalError as fault:
+        raise RetryError(
+            "the store does not answer ({why}): check that it runs and has room, and try again",
+            "存储无响应（{why}）：请检查其是否运行且有空间，然后重试",
+            why=_first_line(fault),
+        ) from None
+
+
+def _first_line(fault: DBAPIError) -> str:
+    said = str(fault.orig).strip().splitlines()
+    return said[0][:120] if said else type(fault.orig).__name__
+
+
+def _alembic(connection: Connection | None) -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _engine(url: str, kind: str) -> Engine:
+    if kind == "postgresql":
+        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=8)
+    file = make_url(url).database
+    if file and file != ":memory:":
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 30.0})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, not at the first change
+    for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on", "cache_size = -65536"):
+        connection.execute(f"pragma {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("begin immediate" if writes else "begin")

@@ -1,0 +1,119 @@
+"""The tables of the operational store. Every row that belongs to a shop carries `shop_id`; times are UTC microseconds.
+
+A change here comes with a migration in `migrations/versions`; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
+)
+_BIG = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only columns that are called INTEGER
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("seq", _BIG, primary_key=True, autoincrement=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("event_key", LargeBinary(16), nullable=False, unique=True),
+    Column("user_id", String(256), nullable=False),
+    Column("ingested_us", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("ix_inbox_user", "shop_id", "user_id", "seq"),
+    sqlite_autoincrement=True,
+)
+"""Accepted events in the order of their commits, until they have been in the lake for a while. `event_key`: hash of shop
+and event_id; `body`: canonical fields as JSON."""
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+"""How far a reader of the inbox has come."""
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("user_id", String(256), primary_key=True),
+    Column("as_of_us", BigInteger, nullable=False),
+    Column("churn_probability", Float, nullable=False),
+    Column("percentile", Float),
+    Column("band", String(16), nullable=False),
+    Column("expected_orders", Float),
+    Column("value_at_risk", Float),
+    Column("reasons", Text),
+    Column("model", String(128), nullable=False),
+    Index("ix_scores_risk", "shop_id", "churn_probability", "user_id"),
+)
+"""The newest score of each user; `reasons`: JSON list, null where nobody asked yet."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("key_id", String(32), primary_key=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    Index("ix_keys_shop", "shop_id"),
+)
+"""API keys. `key_id` is the public part; of the secret only a hash is kept."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _BIG, primary_key=True, autoincrement=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Index("ix_audit_shop", "shop_id", "seq"),
+    sqlite_autoincrement=True,
+)
+"""Who read or changed what. `subject`: keyed hash of a user id, never the id; `digest` chains each entry to the one before."""
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("key", String(256), primary_key=True),
+    Column("request", LargeBinary(32), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+"""Answers to calls that carried an Idempotency-Key, with the hash of what was asked."""
+
+shops = Table(
+    "shops",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("salt", LargeBinary(32), nullable=False),
+    Column("clock_us", BigInteger, nullable=False),
+)
+"""Each shop's secret for keyed hashes, and the latest moment that was given to an event: time never runs back."""

@@ -1,0 +1,263 @@
+"""The law of the service: whatever the way in, whatever has landed, a score is that of the batch at the same moment."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import Connection
+from tests.pipeline.conftest import UNTIL, OpenShop, SmallShop, Trained
+
+from ebbtide.core.errors import RetryError
+from ebbtide.core.windows import to_us
+from ebbtide.events.lake import Lake, lake_folder
+from ebbtide.events.surroundings import one_writer
+from ebbtide.pipeline.landing import land
+from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.pipeline.rescoring import Change, rescore_everybody, rescore_touched
+from ebbtide.store.database import Database
+from ebbtide.store.inbox import Inbox, Incoming
+
+SPLIT = UNTIL - timedelta(days=6)
+"""Events up to here were ingested as files; those behind it come in live, each when it became known."""
+
+
+@dataclass
+class Service:
+    """A live shop whose clock stands where the test puts it."""
+
+    shop: SmallShop
+    live: LiveShop
+    now: datetime
+
+    def tell(self, events: pl.DataFrame) -> None:
+        """Hand in events, each at the moment when it became known."""
+        inbox, moments = self.live.inbox, events.sort("ingested_at").group_by("ingested_at", maintain_order=True)
+        with self.live.database.write(in_order=True) as connection:
+            for (at,), rows in moments:
+                inbox.add_within(connection, incoming(rows), to_us(at))  # type: ignore[arg-type]
+
+
+def incoming(rows: pl.DataFrame) -> list[Incoming]:
+    times = rows.with_columns(pl.col("occurred_at").dt.epoch("us")).drop("ingested_at", "event_id")
+    ids = rows["event_id"].to_list()
+    fields = [{k: v for k, v in row.items() if v is not None} for row in times.iter_rows(named=True)]
+    return [Incoming("shop", event_id, f["user_id"], f) for event_id, f in zip(ids, fields, strict=True)]
+
+
+@pytest.fixture
+def service(trained: Trained, sim_log: pl.DataFrame, open_shop: OpenShop, tmp_path: Path) -> Iterator[Service]:
+    """The early part of the log in the lake, the bundle of the whole log, an empty store."""
+    shop = open_shop(sim_log.filter(pl.col("ingested_at") <= SPLIT)).borrow(trained.shop)
+    database = Database.open(f"sqlite:///{tmp_path}/service.db")
+    made = Service(shop, None, UNTIL)  # type: ignore[arg-type]
+    made.live = LiveShop(shop.config, shop.root, "shop", database, clock=lambda: made.now)
+    yield made
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def late(sim_log: pl.DataFrame) -> pl.DataFrame:
+    """What became known after SPLIT and until UNTIL: late events too."""
+    return sim_log.filter((pl.col("ingested_at") > SPLIT) & (pl.col("ingested_at") <= UNTIL))
+
+
+@pytest.fixture(scope="module")
+def batch(trained: Trained) -> pl.DataFrame:
+    """The list of the batch at UNTIL."""
+    return trained.shop.score().frame.sort("user_id")
+
+
+def assert_same(found: pl.DataFrame, batch: pl.DataFrame) -> None:
+    assert found["user_id"].to_list() == batch["user_id"].to_list()
+    for name in ("churn_probability", "expected_orders", "value_at_risk"):
+        np.testing.assert_allclose(found[name].to_numpy(), batch[name].to_numpy(), rtol=0, atol=1e-9)
+    assert found["reasons"].to_list() == batch["reasons"].to_list()
+
+
+def test_the_answer_is_that_of_the_batch_before_and_after_landing(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame, sim_log: pl.DataFrame
+) -> None:
+    users = sim_log["user_id"].unique().to_list()
+    service.tell(late)
+    assert_same(service.live.score(users, as_of=UNTIL), batch)
+    landed = land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    assert (landed.rows, landed.repeated) == (late.height, 0)
+    assert_same(service.live.score(users, as_of=UNTIL), batch)
+    service.live.histories.refresh()
+    assert_same(service.live.score(users, as_of=UNTIL), batch)
+    assert_same(
+        pl.concat(list(service.live.score_everybody(UNTIL)))
+        .sort("user_id")
+        .drop("reasons")
+        .with_columns(batch["reasons"]),
+        batch,
+    )
+
+
+def test_one_user_asked_alone_gets_the_answer_of_the_batch(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    service.tell(late)
+    for row in batch.sample(5, seed=1).iter_rows(named=True):
+        alone = service.live.score([row["user_id"]], as_of=UNTIL)
+        assert alone["churn_probability"].item() == pytest.approx(row["churn_probability"], abs=1e-9)
+        assert alone["reasons"].to_list() == [row["reasons"]]
+
+
+def test_the_lake_after_landing_is_the_lake_of_the_files(
+    service: Service, late: pl.DataFrame, small_shop: SmallShop
+) -> None:
+    """Every accepted event exactly once, value by value; landing again adds nothing."""
+    service.tell(late)
+    for _ in range(3):
+        land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake, limit=late.height // 2 + 1)
+    here, there = Lake.open(lake_folder(service.shop.root)), small_shop.lake
+    for bucket in there.buckets():
+        whole = there.read_bucket(bucket).filter(pl.col("ingested_at") <= UNTIL)
+        assert here.read_bucket(bucket).equals(whole)
+
+
+def test_what_came_with_a_file_and_live_is_one_event(
+    service: Service, sim_log: pl.DataFrame, late: pl.DataFrame
+) -> None:
+    both = sim_log.filter(pl.col("ingested_at") <= SPLIT).tail(50)
+    service.tell(pl.concat([both.with_columns(ingested_at=late["ingested_at"].min()), late]))
+    before = service.live.histories.of_users(both["user_id"].unique().to_list())
+    assert before["event_id"].is_duplicated().sum() == 0
+    landed = land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    assert (landed.rows, landed.repeated) == (late.height, 50)
+
+
+def test_a_landing_that_is_cut_off_before_its_commit_loses_and_doubles_nothing(
+    service: Service, late: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.tell(late)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Lake, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    assert land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake).rows == late.height
+
+
+def test_landing_waits_while_another_process_writes(service: Service, late: pl.DataFrame) -> None:
+    service.tell(late)
+    with one_writer(service.shop.root / ".ebbtide"), pytest.raises(RetryError, match="another"):
+        land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    assert land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake).rows == late.height
+
+
+def test_touched_users_are_scored_once_and_what_follows_sees_before_and_after(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    changes: list[Change] = []
+
+    def react(connection: Connection, change: Change) -> None:
+        changes.append(change)
+
+    rescore_everybody(service.live, react=react)
+    changes.clear()
+    service.tell(late)
+    done = rescore_touched(service.live, react=react, limit=10**6)
+    assert done.users == late["user_id"].n_unique()
+    assert rescore_touched(service.live, react=react).users == 0
+    assert len(changes) == 1
+    stored = service.live.scores.of_users("shop", batch["user_id"].to_list())
+    expected = {row["user_id"]: row["churn_probability"] for row in batch.iter_rows(named=True)}
+    assert {u: stored[u].churn_probability for u in changes[0].after} == pytest.approx(
+        {u: expected[u] for u in changes[0].after}, abs=1e-9
+    )
+    assert set(changes[0].before) <= set(stored) | set(changes[0].touched)
+
+
+def test_what_follows_and_the_scores_happen_both_or_not_at_all(service: Service, late: pl.DataFrame) -> None:
+    service.tell(late)
+
+    def fails(connection: Connection, change: Change) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rescore_touched(service.live, react=fails, limit=10**6)
+    assert service.live.scores.counts("shop") == {}
+    assert rescore_touched(service.live, limit=10**6).users == late["user_id"].n_unique()
+
+
+def test_silence_alone_moves_a_score_and_ends_eligibility(service: Service, late: pl.DataFrame) -> None:
+    service.tell(late)
+    first = rescore_everybody(service.live)
+    before = service.live.scores.at_risk("shop", limit=10**6)
+    service.now = UNTIL + timedelta(days=400)
+    assert rescore_everybody(service.live).scored == 0
+    assert service.live.scores.counts("shop") == {}
+    service.now = UNTIL + timedelta(days=10)
+    rescore_everybody(service.live)
+    after = service.live.scores.of_users("shop", [row.user_id for row in before])
+    assert first.scored == len(before)
+    assert any(after[r.user_id].churn_probability != r.churn_probability for r in before if r.user_id in after)
+
+
+def test_percentiles_are_those_of_the_list_once_everybody_was_scored(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    service.tell(late)
+    rescore_everybody(service.live)
+    rescore_everybody(service.live)
+    stored = service.live.scores.of_users("shop", batch["user_id"].to_list())
+    assert [stored[u].percentile for u in batch["user_id"]] == pytest.approx(batch["percentile"].to_list())
+
+
+def test_a_clock_that_is_set_back_makes_nothing_unknown(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    service.tell(late)
+    service.now = UNTIL - timedelta(days=100)
+    as_of = service.live.now()
+    assert as_of == late["ingested_at"].max()
+    assert service.live.histories.of_users(batch["user_id"].to_list())["ingested_at"].max() <= as_of  # type: ignore[operator]
+
+
+def test_memory_for_histories_is_bounded_and_changes_no_answer(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    service.tell(late)
+    small = LiveShop(
+        service.shop.config, service.shop.root, "shop", service.live.database, clock=lambda: UNTIL, memory_bytes=1
+    )
+    assert_same(small.score(batch["user_id"].to_list(), as_of=UNTIL), batch)
+    assert len(small.histories._kept) == 1
+
+
+def test_nobody_and_strangers_have_no_score(service: Service) -> None:
+    assert service.live.score([]).is_empty()
+    assert service.live.score(["a stranger"]).is_empty()
+
+
+def test_a_shop_without_any_file_begins_with_live_events(trained: Trained, tmp_path: Path) -> None:
+    root = tmp_path / "new"
+    root.mkdir()
+    shutil.copytree(trained.shop.shelf.folder, root / ".ebbtide" / "bundles")
+    database = Database.open(f"sqlite:///{tmp_path}/service.db")
+    live = LiveShop(trained.shop.config, root, "shop", database, clock=lambda: UNTIL)
+    events: Sequence[Incoming] = [
+        Incoming(
+            "shop", f"e{k}", "u", {"user_id": "u", "type": "order", "occurred_at": to_us(UNTIL - timedelta(days=k))}
+        )
+        for k in (5, 9)
+    ]
+    Inbox(database).add(events, to_us(UNTIL - timedelta(days=1)))
+    assert live.score(["u"]).height == 1
+    assert land(live.inbox, "shop", root, trained.shop.config.lake).rows == 2
+    live.histories.refresh()
+    assert live.score(["u"]).height == 1
+    database.close()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import insert, select
+
+from ebbtide.core.errors import InputError, RetryError
+from ebbtide.store.database import Database
+from ebbtide.store.tables import cursors, metadata
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_migrating_again_or_from_several_processes_at_once_changes_nothing(store_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: Database.open(store_url), range(4)))
+    assert all(database.is_current() for database in opened)
+    for database in opened:
+        database.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
+    row = {"shop_id": "a", "name": "n", "position": 1, "at_us": 0}
+
+    def fail_midway() -> None:
+        with database.write() as connection:
+            connection.execute(insert(cursors).values(row))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
+    with database.read() as connection:
+        assert connection.execute(select(cursors)).all() == []
+
+
+@pytest.mark.parametrize("url", ["mysql://u@h/d", "no url at all", "oracle+x://"])
+def test_another_kind_of_database_is_refused_with_the_two_that_work(url: str) -> None:
+    with pytest.raises(InputError, match=r"sqlite:///.*postgresql\+psycopg"):
+        Database.open(url)
+
+
+def test_a_server_that_does_not_answer_is_an_error_to_try_again_and_tells_no_password() -> None:
+    with pytest.raises(RetryError, match="does not answer") as caught:
+        Database.open("postgresql+psycopg://somebody:hunter2@127.0.0.1:1/test?connect_timeout=1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/deep/er/service.db"
+    first = Database.open(url)
+    with first.write() as connection:
+        connection.execute(insert(cursors).values(shop_id="a", name="n", position=7, at_us=0))
+    first.close()
+    again = Database.open(url)
+    with again.read() as connection:
+        assert connection.scalar(select(cursors.c.position)) == 7
+    again.close()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ebbtide.store.database import Database
+from ebbtide.store.inbox import Cursors, Inbox, Incoming
+
+
+def incoming(event_id: str, user: str = "u", shop: str = "a") -> Incoming:
+    return Incoming(shop, event_id, user, {"user_id": user, "type": "order", "occurred_at": 5, "value": 1.5})
+
+
+def test_an_event_is_stored_once_however_often_it_comes(database: Database) -> None:
+    inbox = Inbox(database)
+    assert inbox.add([incoming("1"), incoming("2"), incoming("1")], 10) == [True, True, False]
+    assert inbox.add([incoming("2"), incoming("3")], 11) == [False, True]
+    assert [e.fields["event_id"] for e in inbox.after("a", 0, 10)] == ["1", "2", "3"]
+
+
+def test_the_same_id_in_two_shops_is_two_events_and_no_shop_sees_the_others(database: Database) -> None:
+    inbox = Inbox(database)
+    assert inbox.add([incoming("1", shop="a"), incoming("1", shop="b")], 10) == [True, True]
+    assert len(inbox.after("a", 0, 10)) == len(inbox.after("b", 0, 10)) == 1
+    assert inbox.of_users("b", ["u"], 0)[0].seq != inbox.of_users("a", ["u"], 0)[0].seq
+
+
+def test_time_never_runs_back(database: Database) -> None:
+    """A clock that is set back must not make what was known before unknown."""
+    inbox = Inbox(database)
+    inbox.add([incoming("1")], 100)
+    inbox.add([incoming("2")], 50)
+    inbox.add([incoming("3")], 120)
+    assert [e.fields["ingested_at"] for e in inbox.after("a", 0, 10)] == [100, 100, 120]
+
+
+def test_who_has_read_up_to_a_number_has_missed_nothing_before_it(database: Database) -> None:
+    """Writers at once, a reader that follows: each number is seen in order, and none appears behind the reader."""
+    inbox, seen = Inbox(database), list[int]()
+
+    def write(writer: int) -> None:
+        for k in range(12):
+            inbox.add([incoming(f"{writer}-{k}-{i}") for i in range(3)], 1)
+
+    with ThreadPoolExecutor(4) as pool:
+        writing = [pool.submit(write, w) for w in range(4)]
+        while not all(w.done() for w in writing):
+            seen += [e.seq for e in inbox.after("a", seen[-1] if seen else 0, 10)]
+    seen += [e.seq for e in inbox.after("a", seen[-1] if seen else 0, 1000)]
+    assert seen == [e.seq for e in inbox.after("a", 0, 1000)]
+    assert len(seen) == 4 * 12 * 3
+
+
+def test_touched_names_each_user_of_the_next_events_once(database: Database) -> None:
+    inbox = Inbox(database)
+    inbox.add([incoming(str(i), user=f"u{i % 3}") for i in range(9)], 1)
+    users, up_to = inbox.touched("a", 0, 4)
+    assert users == ["u0", "u1", "u2"]
+    assert inbox.count("a", up_to) == 5
+    assert inbox.touched("a", inbox.newest("a"), 4) == ([], inbox.newest("a"))
+
+
+def test_pruning_forgets_old_events_up_to_a_number_and_never_gives_a_number_twice(database: Database) -> None:
+    inbox = Inbox(database)
+    inbox.add([incoming("1"), incoming("2")], 10)
+    inbox.add([incoming("3")], 20)
+    last = inbox.newest("a")
+    assert inbox.prune("a", up_to=last - 1, before_us=20) == 2
+    assert inbox.prune("a", up_to=last, before_us=99) == 1
+    inbox.add([incoming("4")], 30)
+    assert inbox.newest("a") > last
+
+
+def test_a_cursor_moves_with_the_transaction_of_its_reader(database: Database) -> None:
+    assert Cursors(database).position("a", "scored") == 0
+    for position in (4, 9):
+        with database.write() as connection:
+            Cursors.move(connection, "a", "scored", position, 1)
+    assert Cursors(database).position("a", "scored") == 9
+    assert Cursors(database).position("b", "scored") == 0
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(min_size=1, max_size=40).filter(lambda t: not any("\ud800" <= c <= "\udfff" for c in t)))
+def test_any_text_comes_back_as_it_was(database: Database, text: str) -> None:
+    inbox = Inbox(database)
+    before = inbox.newest("a")
+    inbox.add([Incoming("a", f"{before}{text}", "u", {"user_id": "u", "text": text})], 1)
+    assert [e.fields["text"] for e in inbox.after("a", before, 10)] == [text]
