@@ -22,8 +22,7 @@ from ebbtide.models.event_model.sizes import SIZES
 from ebbtide.models.event_model.slices import Slices
 from ebbtide.models.event_model.throughput import Throughput
 from ebbtide.models.neural.tensors import choose_device
-from ebbtide.sequences.batches import NUMBERS
-from ebbtide.sequences.tokens import TokenLog
+from ebbtide.sequences.tokens import NUMBERS, TokenLog
 
 EVENTS_A_BATCH = {"tiny": 32_768, "small": 32_768, "base": 131_072, "large": 65_536, "xl": 32_768}
 

@@ -89,7 +89,7 @@ def streams(task: Task) -> str:
         read = [read_stream(lake, task.ready.definition, task.until, config) for lake in lakes]
         sizes = read[0][1]
         net = new_net(config, sizes, "cpu", 0)
-        how = PretrainConfig(epochs=PASSES, max_events=PASSES * EVENTS_A_PASS, users=64)
+        how = PretrainConfig(epochs=PASSES, learning_rate=config.rate(0.002), max_events=PASSES * EVENTS_A_PASS)
         speeds: list[float] = []
         losses = pretrain(
             net, [s for s, _ in read], sizes, how, seed=0, measured=lambda m: speeds.append(m.events_per_second)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ebbtide.core.errors import InputError
-from ebbtide.models.registry import AUTO, MODELS, Setting, candidates, table_candidates
+from ebbtide.models.auto import choose
+from ebbtide.models.registry import AUTO, AUTO_DEEP, MODELS, Setting, candidates, table_candidates
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -22,18 +23,28 @@ def test_auto_chooses_from_the_models_with_a_prior():
     assert all(MODELS[n].prior is None for n in set(MODELS) - set(entries))
 
 
+def test_auto_deep_weighs_a_sequence_model_too_once_there_is_evidence():
+    entries = candidates(AUTO_DEEP)
+    assert [*candidates(AUTO), "event_boost"] == list(entries)
+    assert choose([], entries, known_us=0).weight == choose([], candidates(AUTO), known_us=0).weight | {
+        "event_boost": 0.0
+    }
+
+
 @pytest.mark.parametrize(
     ("wrong", "nearest"), [("lightgmb", "lightgbm"), ("logistics", "logistic"), ("Auto", "auto"), ("bgnb", "bgnbd")]
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(wrong, nearest):
-    with pytest.raises(InputError, match=rf"no model `{wrong}` \(`{nearest}`\?\); the models are auto, recency"):
+    with pytest.raises(
+        InputError, match=rf"no model `{wrong}` \(`{nearest}`\?\); the models are auto, auto_deep, recency"
+    ):
         candidates(wrong)
 
 
 def test_a_name_like_no_other_is_answered_with_all_names():
     with pytest.raises(InputError) as fault:
         candidates("zzz")
-    assert fault.value.text.en == f"no model `zzz`; the models are {', '.join([AUTO, *MODELS])}"
+    assert fault.value.text.en == f"no model `zzz`; the models are {', '.join([AUTO, AUTO_DEEP, *MODELS])}"
     assert "没有模型 `zzz`" in fault.value.text.zh
 
 
@@ -43,7 +54,7 @@ def test_a_table_is_offered_only_models_that_need_no_events():
     assert list(table_candidates("logistic")) == ["logistic"]
 
 
-@pytest.mark.parametrize("name", ["bgnbd", "recency", "frequency"])
+@pytest.mark.parametrize("name", ["bgnbd", "recency", "frequency", "auto_deep"])
 def test_a_model_of_events_is_refused_for_a_table_with_the_reason(name):
     with pytest.raises(InputError, match=f"`{name}` learns from a customer's events, and a ready-made table has none"):
         table_candidates(name)

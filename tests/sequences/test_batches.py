@@ -50,10 +50,10 @@ def test_a_batch_holds_what_each_row_knows(log):
     assert batch.codes[1, 2, HOUR] == 13, "12 o'clock"
 
 
-def test_gaps_and_ages_are_log_hours_over_8(log):
+def test_gaps_are_log_seconds_and_ages_log_hours_over_8(log):
     numbers = rows_of(log, 4).batch(np.array([0])).numbers[0]
     # day 1 to day 3.5: 60 hours; day 4 is 72 and 12 hours later
-    np.testing.assert_allclose(numbers, np.log1p([[0, 72], [60, 12]]) / 8, rtol=1e-6)
+    np.testing.assert_allclose(numbers, np.log1p([[0, 72], [60 * 3600, 12]]) / 8, rtol=1e-6)
 
 
 def test_only_the_newest_events_are_kept(log):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ebbtide.core.errors import DataError
+from ebbtide.core.errors import DataError, MissingBundleError
 from ebbtide.sequences.event_log import Sequences
 from ebbtide.sequences.tokens import TOKENS
 from ebbtide.sequences.vocabulary import Vocabulary
@@ -59,6 +59,14 @@ def test_a_saved_vocabulary_says_the_same(make_sequences, tmp_path):
     words = Vocabulary.fit(rows)
     words.save(tmp_path)
     assert Vocabulary.load(tmp_path).encode(rows.log).codes.tobytes() == words.encode(rows.log).codes.tobytes()
+
+
+def test_a_vocabulary_of_nets_that_read_times_otherwise_is_refused(make_sequences, tmp_path):
+    Vocabulary.fit(make_sequences()).save(tmp_path)
+    file = tmp_path / "vocabulary.json"
+    file.write_text(file.read_text().replace("gap_seconds", "gap"))
+    with pytest.raises(MissingBundleError, match="train again"):
+        Vocabulary.load(tmp_path)
 
 
 def test_no_events_are_refused_in_words(make_log):

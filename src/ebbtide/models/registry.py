@@ -29,9 +29,22 @@ from ebbtide.models.space import COLUMNS, Real, Space, Values, Whole
 from ebbtide.models.stack import StackModel
 from ebbtide.models.svm import SvmConfig, SvmModel
 
-__all__ = ["AUTO", "MODELS", "Entry", "Setting", "candidates", "load_stack", "read_items", "read_sequences"]
+__all__ = [
+    "AUTO",
+    "AUTO_DEEP",
+    "MODELS",
+    "Entry",
+    "Setting",
+    "candidates",
+    "load_stack",
+    "read_items",
+    "read_sequences",
+]
 
 AUTO = "auto"
+AUTO_DEEP = "auto_deep"
+_DEEP_MEMBERS = ("event_boost",)
+"""What `auto_deep` weighs beside the members of `auto`; without evidence they carry no weight."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +157,12 @@ STUDENTS: dict[str, Callable[[Path], Model]] = {DistilledModel.name: DistilledMo
 
 
 def candidates(name: str) -> dict[str, Entry]:
-    """The models that take part: one by its name, or all that `auto` chooses from. Raises InputError."""
-    if name == AUTO:
-        return {n: e for n, e in MODELS.items() if e.prior is not None}
+    """The models that take part: one by its name, or all that `auto` or `auto_deep` chooses from. Raises InputError."""
+    if name in (AUTO, AUTO_DEEP):
+        more = _DEEP_MEMBERS if name == AUTO_DEEP else ()
+        return {n: e for n, e in MODELS.items() if e.prior is not None or n in more}
     if name not in MODELS:
-        known = [AUTO, *MODELS]
+        known = [AUTO, AUTO_DEEP, *MODELS]
         close = difflib.get_close_matches(name, known, n=1)
         raise InputError(
             "no model `{name}`{hint}; the models are {known}",
@@ -162,7 +176,7 @@ def candidates(name: str) -> dict[str, Entry]:
 
 def table_candidates(name: str) -> dict[str, Entry]:
     """The models that take part on a ready-made table, which has no events. Raises InputError."""
-    if name != AUTO and name in MODELS and MODELS[name].needs_events:
+    if name == AUTO_DEEP or (name in MODELS and MODELS[name].needs_events):
         listed = [n for n, e in MODELS.items() if not e.needs_events]
         raise InputError(
             "`{name}` learns from a customer's events, and a ready-made table has none; models for tables are {known}",

@@ -120,7 +120,7 @@ def pretrain_workspaces(
     checkpoint = out.with_name(f".{out.name}-checkpoint")
     how = deep("event_model.pretrain", "PretrainConfig")(
         epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
+        learning_rate=config.rate(settings.learning_rate),
         max_events=settings.max_events,
         patience=settings.patience,
         checkpoint=checkpoint,

@@ -30,7 +30,7 @@ from ebbtide.models.auto import HeldOut, choose, hold_out
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.columns import rows_with_model_columns
-from ebbtide.models.registry import AUTO, MODELS, Entry, Setting, candidates
+from ebbtide.models.registry import AUTO, AUTO_DEEP, MODELS, Entry, Setting, candidates
 from ebbtide.models.space import Value, Values, usual_values
 from ebbtide.pipeline.manifest import data_facts, library_versions
 from ebbtide.pipeline.places import Places
@@ -253,7 +253,7 @@ def calibrated_losses(margins: Vector, y: Vector) -> Vector:
 
 def _tunable(model: str) -> Entry:
     entry = candidates(model).get(model)
-    if model == AUTO or entry is None or not entry.space:
+    if model in (AUTO, AUTO_DEEP) or entry is None or not entry.space:
         raise InputError(
             "`{model}` has nothing to tune: name one of {known}",
             "`{model}` 没有可调的参数：请指定其中一个模型 {known}",

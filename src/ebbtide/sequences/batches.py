@@ -10,14 +10,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ebbtide.sequences.tokens import FITTED, TOKENS, TokenLog
+from ebbtide.sequences.tokens import FITTED, NUMBERS, TOKENS, TokenLog
 
 if TYPE_CHECKING:
     from ebbtide.sequences.event_log import Sequences
     from ebbtide.sequences.vocabulary import Vocabulary
 
-NUMBERS = ("gap", "age")
-"""Per event: log(1 + hours) since the event before it, and until the moment asked about; both divided by 8."""
+_SECOND_US = 1_000_000.0
 _HOUR_US = 3_600_000_000.0
 _DAY_US = 86_400_000_000
 _LOOK_BACK = 16
@@ -164,7 +163,7 @@ def _fill(
             item[r, t] = log_item[e]
             codes[r, t, FITTED + 2] = _repeat(item, r, t)
             if before >= 0:
-                numbers[r, t, 0] = np.log1p((time[e] - time[before]) / _HOUR_US) / 8
+                numbers[r, t, 0] = np.log1p((time[e] - time[before]) / _SECOND_US) / 8
             numbers[r, t, 1] = np.log1p((at[r] - time[e]) / _HOUR_US) / 8
             before = e
 

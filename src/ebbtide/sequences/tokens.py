@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 TOKENS = ("type", "item", "category", "channel", "price", "quantity", "rating", "hour", "weekday", "repeat")
 """The tokens of an event in their order; the last three are worked out when a batch is made."""
 FITTED = 7
+NUMBERS = ("gap_seconds", "age_hours")
+"""Per event: log(1 + seconds) since the event before it, so that pauses within a visit are told apart too, and log(1 +
+hours) until the moment asked about; both divided by 8."""
 
 
 @dataclass(frozen=True)

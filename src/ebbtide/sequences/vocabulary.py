@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.core.errors import DataError
+from ebbtide.core.errors import DataError, MissingBundleError
 from ebbtide.events.schema import EVENT_TYPES
 from ebbtide.sequences.event_log import EventLog, Sequences
-from ebbtide.sequences.tokens import FITTED, TokenLog
+from ebbtide.sequences.tokens import FITTED, NUMBERS, TokenLog
 
 _FIRST = 2
 _PRICE_BINS = 16
@@ -95,13 +95,19 @@ class Vocabulary:
             "categories": self.categories.tolist(),
             "channels": self.channels.tolist(),
             "price_edges": self.price_edges.tolist(),
+            "numbers": NUMBERS,
         }
         (folder / "vocabulary.json").write_text(json.dumps(data), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote. Raises MissingBundleError if it goes with nets that read times in another way."""
         data = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        if data.get("numbers") != list(NUMBERS):
+            raise MissingBundleError(
+                "the neural net was trained by a version that read the times of events differently; train again",
+                "该神经网络由以另一种方式读取事件时间的版本训练；请重新训练",
+            )
         hashes = {name: np.array(data[name], np.uint64) for name in ("items", "categories", "channels")}
         return cls(**hashes, price_edges=np.array(data["price_edges"], np.float64))
 

@@ -102,7 +102,7 @@ HOW = PretrainConfig(epochs=6, users=24, learning_rate=0.01, max_events=60_000)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("contrast", ["coles", "vicreg"])
+@pytest.mark.parametrize("contrast", ["none", "coles", "vicreg"])
 def test_pretraining_learns(encoder, contrast):
     losses = pretrain(net_of(encoder), [slices()], SIZES_OF_CODES, replace(HOW, contrast=contrast), seed=0)
     assert losses[-1] < losses[0] - 0.3
@@ -154,6 +154,29 @@ def test_a_saved_net_comes_back(tmp_path):
         assert torch.equal(again.net.state(events), begun.net.state(events))
     with pytest.raises(MissingError, match="run `ebbtide pretrain` first"):
         Pretrained.load(tmp_path / "elsewhere")
+
+
+def test_a_net_that_read_times_otherwise_is_refused(tmp_path):
+    Pretrained(net_of("gru").config, SIZES_OF_CODES, net_of("gru")).save(tmp_path)
+    file = tmp_path / "event_net.json"
+    file.write_text(file.read_text().replace("gap_seconds", "gap"))
+    with pytest.raises(MissingError, match="run `ebbtide pretrain` again"):
+        Pretrained.load(tmp_path)
+
+
+def test_wider_nets_take_smaller_steps():
+    assert [round(SIZES[name].rate(0.002), 6) for name in ("tiny", "small", "xl")] == [0.005, 0.00125, 0.000179]
+
+
+def test_a_pass_reads_as_many_events_as_there_are_or_as_it_may():
+    """60 users with 40 events by day 40 and 60 with 14: 2,880 of the 3,240 are of users who are learnt from, give or take."""
+    found: list[int] = []
+    shop = replace(slices(), limit_us=60 * DAY)
+    for most in (1e9, 1_000):
+        how = replace(HOW, epochs=1, users=8, max_events=int(most))
+        pretrain(net_of("gru"), [shop], SIZES_OF_CODES, how, seed=0, measured=lambda m: found.append(m.events))
+    assert 2_200 < found[0] < 4_000
+    assert 500 < found[1] < 1_200
 
 
 def test_a_model_that_knows_the_future_of_a_rehearsed_past_is_refused():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ebbtide.models.event_model.objectives import NEXT, Objectives, coles_loss, vicreg_loss
+from ebbtide.models.event_model.objectives import GAPS, NEXT, Objectives, coles_loss, vicreg_loss
 from ebbtide.models.neural.tensors import Events
 from ebbtide.sequences.batches import NUMBERS
 from ebbtide.sequences.tokens import TOKENS
@@ -45,13 +45,32 @@ def events_of(length):
 
 
 def test_the_next_loss_of_a_blind_net_is_that_of_even_odds():
-    """All logits 0: a quarter of the sum of log sizes, plus four times the mean squared gap."""
+    """All logits 0: the weighted sum of log sizes, the gap's bins among them."""
     told, events = make(), events_of([5, 5])
-    torch.nn.init.zeros_(told.next.weight)
-    torch.nn.init.zeros_(told.next.bias)
-    even = sum(np.log(SIZES[TOKENS.index(name)]) for name in NEXT) / len(NEXT)
-    gaps = float(events.numbers[:, 1:, 0].square().mean())
-    np.testing.assert_allclose(told.next_loss(torch.zeros(2, 5, 8), events).item(), even + 4 * gaps, rtol=1e-5)
+    for layer in (told.kind, told.rest):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    even = sum(weight * np.log(SIZES[TOKENS.index(name)]) for name, weight in NEXT.items()) + np.log(GAPS)
+    np.testing.assert_allclose(told.next_loss(torch.zeros(2, 5, 8), events).item(), even, rtol=1e-5)
+
+
+def test_the_gap_is_told_given_the_next_type():
+    """Pauses of 0 before type 2 and of e^8 seconds before type 3, which follow one another by chance: learnt to nothing
+    but the type's own log 2."""
+    told, rng = make(), np.random.default_rng(0)
+    codes = np.zeros((4, 50, len(TOKENS)), np.int64)
+    codes[..., 0] = rng.integers(2, 4, (4, 50))
+    numbers = torch.zeros(4, 50, len(NUMBERS))
+    numbers[..., 0] = torch.from_numpy(codes[..., 0] == 3).float() * 1.05
+    events = Events(torch.from_numpy(codes), numbers, torch.full((4,), 50), torch.zeros(4, 50, dtype=torch.int64))
+    states = torch.zeros(4, 50, 8)
+    steps = torch.optim.Adam(told.parameters(), lr=0.05)
+    for _ in range(150):
+        steps.zero_grad()
+        loss = told.next_loss(states, events)
+        loss.backward()
+        steps.step()
+    assert loss.item() < np.log(2) + 0.05
 
 
 def test_padding_teaches_nothing():
@@ -66,8 +85,8 @@ def test_padding_teaches_nothing():
 
 def test_rows_whose_window_is_open_do_not_count():
     told = make()
-    last, counts = torch.randn(3, 8), torch.rand(3, SIZES[0])
-    closed = told.window_loss(last, counts, torch.tensor([1.0, 0.0, 1.0])).item()
+    state, counts = torch.randn(3, 16), torch.rand(3, SIZES[0])
+    closed = told.window_loss(state, counts, torch.tensor([1.0, 0.0, 1.0])).item()
     counts[1] = 99.0
-    assert told.window_loss(last, counts, torch.tensor([1.0, 0.0, 1.0])).item() == closed
-    assert told.window_loss(last, counts, torch.zeros(3)).item() == 0.0
+    assert told.window_loss(state, counts, torch.tensor([1.0, 0.0, 1.0])).item() == closed
+    assert told.window_loss(state, counts, torch.zeros(3)).item() == 0.0

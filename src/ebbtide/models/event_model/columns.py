@@ -35,9 +35,11 @@ from ebbtide.sequences.vocabulary import Vocabulary
 
 UNTRAINED = "none"
 """`deep.pretrained` for a net that starts from nothing."""
+_PRETRAINING = "event_pretraining"  # of both makers: what one has pretrained, the other goes on from
 _INFERENCE_ROWS = 512
 _HELD_OUT = 10
 _FEW_ROWS = 1000
+_MANY_ROWS = 3000
 
 
 class _EventColumns:
@@ -66,13 +68,16 @@ class _EventColumns:
             self._vocabulary = found.vocabulary(rows)
             return found
         self._vocabulary = shop_vocabulary(rows, config_of(self.deep.size, self.deep.encoder))
-        folder, key = self._setting.checkpoints, fingerprint(rows, Fitting(self.name, self.deep, self._setting, seed))
+        folder, key = (
+            self._setting.checkpoints,
+            fingerprint(rows, Fitting(_PRETRAINING, self.deep, self._setting, seed)),
+        )
         return pretrain_here(
             rows,
             self._vocabulary,
             self.deep,
             seed=seed,
-            checkpoint=folder and folder / f"{self.name}-pretraining-{key[:16]}.safetensors",
+            checkpoint=folder and folder / f"{_PRETRAINING}-{key[:16]}.safetensors",
             key=key,
             progress=self._setting.progress,
         )
@@ -116,7 +121,7 @@ class EventState(_EventColumns):
 
     def declarations(self) -> tuple[ModelColumn, ...]:
         """One column a dimension of the state."""
-        width = self._net.config.width if self._net else 0
+        width = self._net.state_width if self._net else 0
         return tuple(
             ModelColumn(
                 column=f"event_state_{k}",
@@ -136,8 +141,8 @@ class EventState(_EventColumns):
         return self._parts(nn.Identity())
 
     def columns(self, X: Matrix, sequences: Sequences | None) -> Matrix:
-        """The states, (N, width)."""
-        out = np.empty((len(X), self._net.config.width if self._net else 0), np.float32)
+        """The states, (N, S)."""
+        out = np.empty((len(X), self._net.state_width if self._net else 0), np.float32)
         for rows, states in self._states(sequences):
             out[rows] = states.numpy()
         return out
@@ -167,8 +172,9 @@ class EventModel(_EventColumns):
         return (ModelColumn(column="event_model_log_odds", words=words, kind="sequence"),)
 
     def fit(self, rows: Rows, *, seed: int) -> Self:
-        """Fine-tune: the heads alone first, then everything at a fifth of the rate; an untrained net at the full rate. With 1,000 rows or more, every tenth
-        user is held out and tells when to stop.
+        """Fine-tune with the half of `deep.max_events` that pretraining left: everything at the full rate where there are
+        3,000 rows or more, or where the net is untrained; with fewer rows the heads alone first, then everything at a
+        fifth of the rate. With 1,000 rows or more, every tenth user is held out and tells when to stop.
 
         Raises DataError if the rows have one class, or no events.
         """
@@ -179,7 +185,7 @@ class EventModel(_EventColumns):
         device, targets = choose_device(self.deep.device), Targets.of(rows)
         torch.manual_seed(seed)
         net = begun.fresh().to(device)
-        heads = Heads(net.config.width, targets.horizon_days).to(device)
+        heads = Heads(net.state_width, targets.horizon_days).to(device)
         tuning = _Tuning(
             net, heads, TokenRows.of(rows.sequences, self._vocabulary, net.config.max_len), targets, device
         )
@@ -193,7 +199,7 @@ class EventModel(_EventColumns):
 
     def _tune(self, tuning: _Tuning, learnt: NDArray[np.int64], held: NDArray[np.int64], seed: int, key: str) -> None:
         deep, lengths = self.deep, tuning.tokens.lengths()
-        share = min(1.0, deep.max_events / deep.epochs / max(int(lengths[learnt].sum()), 1))
+        share = min(1.0, deep.max_events / 2 / deep.epochs / max(int(lengths[learnt].sum()), 1))
         count = max(1, int(len(learnt) * share))
         size = min(deep.batch, max(16, count // 8))
 
@@ -208,8 +214,9 @@ class EventModel(_EventColumns):
 
         work = Work(batches, -(-count // size), tuning, held_out if len(held) else None)
         folder = self._setting.checkpoints
-        stages = ((True, 1.0, max(1, deep.epochs // 3)), (False, 0.2, deep.epochs))
-        for frozen, rate, epochs in ((False, 1.0, deep.epochs),) if deep.pretrained == UNTRAINED else stages:
+        at_once = deep.pretrained == UNTRAINED or len(tuning.tokens) >= _MANY_ROWS
+        timid = ((True, 1.0, max(1, deep.epochs // 3)), (False, 0.2, deep.epochs))
+        for frozen, rate, epochs in ((False, 1.0, deep.epochs),) if at_once else timid:
             tuning.freeze(frozen)
             how = LoopConfig(
                 epochs=epochs,
@@ -264,7 +271,7 @@ class EventModel(_EventColumns):
         about = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
         if made._net is None:
             raise DefectError("the event model has no net", "事件模型没有网络")
-        made._heads = Heads(made._net.config.width, about["horizon_days"])
+        made._heads = Heads(made._net.state_width, about["horizon_days"])
         made._heads.load_state_dict(load_file(folder / "heads.safetensors"))
         made._heads = made._heads.double().eval()
         return made

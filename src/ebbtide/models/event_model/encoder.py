@@ -93,6 +93,18 @@ class EventNet(nn.Module):
                 block.compile(dynamic=False)
         return self
 
+    @property
+    def state_width(self) -> int:
+        """Numbers in a user state, S."""
+        return 2 * self.config.width
+
     def state(self, events: Events) -> Tensor:
-        """The user state, after the last event, (B, W)."""
-        return last_state(self(events), events.length)
+        """The user state, (B, S)."""
+        return told(self(events), events)
+
+
+def told(states: Tensor, events: Events) -> Tensor:
+    """The user state of encoder states (B, T, W): the one after the last event, and the mean over all, (B, 2 W)."""
+    seen = events.mask().unsqueeze(-1)  # (B, T, 1)
+    mean = (states * seen).sum(1) / events.length.unsqueeze(1)  # (B, W)
+    return torch.cat([last_state(states, events.length), mean.to(states.dtype)], dim=1)  # (B, 2 W)

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from ebbtide.core.errors import DataError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
-from ebbtide.models.event_model.encoder import EventNet
+from ebbtide.models.event_model.encoder import EventNet, told
 from ebbtide.models.event_model.objectives import Objectives
 from ebbtide.models.event_model.slices import Slices
 from ebbtide.models.event_model.throughput import Throughput
 from ebbtide.models.neural.loop import LoopConfig, Work, train_loop
-from ebbtide.models.neural.tensors import Events, last_state, to_events
+from ebbtide.models.neural.tensors import Events, to_events
 from ebbtide.sequences.batches import Batch
 
 _HELD_OUT = 20
@@ -30,16 +30,17 @@ _POOL = 16
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """`users`: in a batch, two slices each; `max_events`: read in all; `contrast`: coles or vicreg. Batches are padded to
+    """`epochs`: most passes, each over as many events as the shops have; `users`: in a batch, two slices each;
+    `max_events`: read in all; `contrast`: none, coles or vicreg. Batches are padded to
     multiples of `multiple` events, for nets that are compiled for each shape. `watched`: a twentieth of the users is
     held out and tells when to stop."""
 
     epochs: int = 10
-    users: int = 128
+    users: int = 64
     learning_rate: float = 2e-3
     max_events: int = 5_000_000
     patience: int = 3
-    contrast: str = "coles"
+    contrast: str = "none"
     multiple: int = 1
     watched: bool = True
     checkpoint: Path | None = None
@@ -64,7 +65,7 @@ class _Task(nn.Module):
 
     def forward(self, events: Events, counts: Tensor, known: Tensor) -> Tensor:
         states = self.net(events)  # (B, T, W)
-        return self.objectives(states, last_state(states, events.length), events, counts, known)  # ()
+        return self.objectives(states, told(states, events), events, counts, known)  # ()
 
 
 def pretrain(
@@ -100,10 +101,10 @@ def pretrain(
     if world > 1:
         module = nn.parallel.DistributedDataParallel(task, [device.index] if device.type == "cuda" else None)
     meter = Throughput.of(net, device)
-    mean_len = max(1.0, float(np.mean([min(s.max_len, np.diff(s.log.start).mean()) for s in shops])) / 2)
-    whole = sum(map(len, learnt))
-    share = min(1.0, config.max_events / config.epochs / (2 * mean_len * whole))
-    steps = max(1, int(whole * share / config.users / world))
+    has = np.concatenate([s.counts()[u] for s, u in zip(shops, learnt, strict=True)])  # (U,)
+    mean_len = float(np.mean([s.shortest + min(s.max_len, has.mean()) for s in shops])) / 2
+    events_a_pass = min(float(has.sum()), config.max_events / config.epochs)
+    steps = max(1, int(events_a_pass / (2 * mean_len * config.users) / world))
 
     def loss(drawn: Drawn) -> Tensor:
         events = to_events(drawn.batch, device)

@@ -20,7 +20,7 @@ from ebbtide.models.event_model.pretrain import PretrainConfig, pretrain
 from ebbtide.models.event_model.sizes import EventModelConfig, config_of
 from ebbtide.models.event_model.slices import Slices
 from ebbtide.models.neural.tensors import choose_device
-from ebbtide.sequences.batches import NUMBERS
+from ebbtide.sequences.tokens import NUMBERS
 from ebbtide.sequences.vocabulary import Vocabulary
 
 
@@ -45,18 +45,29 @@ class Pretrained:
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.float().contiguous() for name, value in self.net.state_dict().items()}
         save_file(weights, folder / "event_net.safetensors")
-        about = {"config": self.config.to_json(), "sizes": list(self.sizes), "until_us": self.until_us}
+        about = {
+            "config": self.config.to_json(),
+            "sizes": list(self.sizes),
+            "until_us": self.until_us,
+            "numbers": NUMBERS,
+        }
         (folder / "event_net.json").write_text(json.dumps(about), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote. Raises MissingError if there is nothing."""
+        """Read what `save` wrote. Raises MissingError if there is nothing, or something of an earlier version."""
         if not (folder / "event_net.json").is_file():
             raise MissingError(
                 "no pretrained event model in the folder that deep.pretrained names: run `ebbtide pretrain` first",
                 "deep.pretrained 所指文件夹中没有预训练的事件模型：请先运行 `ebbtide pretrain`",
             )
         about = json.loads((folder / "event_net.json").read_text(encoding="utf-8"))
+        if about.get("numbers") != list(NUMBERS):
+            raise MissingError(
+                "the pretrained event model is of a version that read the times of events differently: run `ebbtide "
+                "pretrain` again",
+                "该预训练事件模型来自以另一种方式读取事件时间的版本：请重新运行 `ebbtide pretrain`",
+            )
         config, sizes = EventModelConfig.from_json(about["config"]), tuple(about["sizes"])
         net = EventNet(config, sizes, len(NUMBERS))
         net.load_state_dict(load_file(folder / "event_net.safetensors"))
@@ -122,13 +133,13 @@ def pretrain_here(
     key: str = "",
     progress: Progress = silent,
 ) -> Pretrained:
-    """Pretrain on the rows' own histories, as `[deep]` says."""
+    """Pretrain on the rows' own histories, as `[deep]` says, with half of its events: the other half is for fine-tuning."""
     config = config_of(deep.size, deep.encoder)
     net = new_net(config, vocabulary.sizes, deep.device, seed)
     how = PretrainConfig(
         epochs=deep.epochs,
-        learning_rate=deep.learning_rate,
-        max_events=deep.max_events,
+        learning_rate=config.rate(deep.learning_rate),
+        max_events=deep.max_events // 2,
         patience=deep.patience,
         checkpoint=checkpoint,
         key=key,

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from ebbtide.core.errors import InputError
 
 Encoder = Literal["gru", "transformer"]
+_WIDTH = 160
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class EventModelConfig:
                 width=self.width,
                 heads=self.heads,
             )
+
+    def rate(self, learning_rate: float) -> float:
+        """The peak learning rate of pretraining: `deep.learning_rate` is that of a net of width 160, wider ones take
+        smaller steps in proportion (Yang et al. 2022, Tensor Programs V).
+
+        >>> EventModelConfig(width=64).rate(0.002)
+        0.005
+        """
+        return learning_rate * _WIDTH / self.width
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -30,9 +30,13 @@ class Slices:
 
     def users(self) -> NDArray[np.int64]:
         """The users with enough events, ascending."""
+        return np.flatnonzero(self.counts() >= self.shortest)
+
+    def counts(self) -> NDArray[np.int64]:
+        """The events of each user of the log that may be looked at."""
         seen = (self.log.time <= self.limit_us) & (self.log.known <= self.limit_us)
         total = np.concatenate([[0], np.cumsum(seen)])
-        return np.flatnonzero(np.diff(total[self.log.start]) >= self.shortest)
+        return np.asarray(np.diff(total[self.log.start]))
 
     def draw(self, users: NDArray[np.int64], rng: np.random.Generator) -> TokenRows:
         """Two slices of each user, rows 2i and 2i + 1 of user i."""

@@ -31,9 +31,10 @@ from ebbtide.models.neural.parts import Parts
 from ebbtide.models.neural.tensors import Events, choose_device, to_events
 from ebbtide.models.setting import Setting
 from ebbtide.models.trainable import check_trainable
-from ebbtide.sequences.batches import NUMBERS, TokenRows, by_length
+from ebbtide.sequences.batches import TokenRows, by_length
 from ebbtide.sequences.event_log import Sequences
 from ebbtide.sequences.items.vectors import ItemVectors
+from ebbtide.sequences.tokens import NUMBERS
 from ebbtide.sequences.vocabulary import Vocabulary
 
 _INFERENCE_ROWS = 512

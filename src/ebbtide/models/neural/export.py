@@ -25,9 +25,8 @@ from ebbtide.models.basis import Basis
 from ebbtide.models.neural.exported import ABOUT, ITEMS, NET
 from ebbtide.models.neural.parts import Exportable
 from ebbtide.models.neural.tensors import Events
-from ebbtide.sequences.batches import NUMBERS
 from ebbtide.sequences.items.vectors import ItemVectors
-from ebbtide.sequences.tokens import TOKENS
+from ebbtide.sequences.tokens import NUMBERS, TOKENS
 
 _ROWS, _EVENTS = 3, 16  # of the example that is traced; the graph takes any
 _OPSET = 18
