@@ -34,6 +34,7 @@ from ebbtide.pipeline.compress import Wanted, compress
 from ebbtide.pipeline.compression import Compression
 from ebbtide.pipeline.continuing import continue_training
 from ebbtide.pipeline.effect import CampaignEffect, CampaignReport, effect, effects
+from ebbtide.pipeline.effect_policy import PolicyEffect, policy_effect
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
@@ -274,6 +275,10 @@ class Workspace:
     def effect(self, name: str) -> CampaignEffect:
         """What a campaign changed, by intention to treat, on completed outcomes."""
         return effect(self.config, self.path, name, progress=self._progress)
+
+    def policy_effect(self, name: str, policy: str | Path) -> PolicyEffect:
+        """What another policy (a file with user_id, action, perhaps propensity) would have brought in a campaign."""
+        return policy_effect(self.config, self.path, name, Path(policy), progress=self._progress)
 
     def effects(self) -> CampaignReport:
         """All campaigns beside each other: which moved retention, and for whom."""

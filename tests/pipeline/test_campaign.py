@@ -21,6 +21,7 @@ from ebbtide.pipeline.campaign import Ask, Started, list_campaigns, start_campai
 from ebbtide.pipeline.campaign_export import export_campaign
 from ebbtide.pipeline.campaign_results import take_results
 from ebbtide.pipeline.effect import effect, effects
+from ebbtide.pipeline.effect_policy import policy_effect
 from ebbtide.pipeline.ingest import ingest
 
 AS_OF = datetime(2024, 5, 1, tzinfo=UTC)
@@ -434,3 +435,52 @@ def test_what_is_promised_before_the_start_fits_the_arms(shop: CampaignShop) -> 
     """No bundle: the base rate is that of April, when everybody ordered; so nothing varies."""
     promise = shop.start().promise
     assert (promise.rate, promise.explained, promise.detectable) == (1.0, 0.0, 0.0)
+
+
+def test_the_policy_of_treating_everybody_is_worth_what_the_treated_brought(shop: CampaignShop) -> None:
+    """Weights 1 / .7 on the treated and 0 on control: SNIPS is the treated mean."""
+    shop.start()
+    shop.live(stay=0.4, effect=0.2)
+    told = policy_effect(shop.config, shop.root, "spring", shop.plan(name="all.csv"))
+    retained = dict(told.values)["retained"]
+    measured = effect(shop.config, shop.root, "spring").outcomes[0].plain
+    assert retained.snips.value == pytest.approx(measured.treated_mean)
+    assert retained.effective == pytest.approx(measured.treated)
+    assert retained.weights_fit
+    assert retained.dr.value == pytest.approx(0.6, abs=0.05)
+    assert told.sections()[0].rows
+
+
+def test_the_policy_of_nothing_is_worth_what_control_brought(shop: CampaignShop) -> None:
+    shop.start()
+    shop.live(stay=0.4, effect=0.2)
+    nothing = shop.write("none.csv", "user_id,action\nu0001,nothing")
+    retained = dict(policy_effect(shop.config, shop.root, "spring", nothing).values)["retained"]
+    assert retained.snips.value == pytest.approx(
+        effect(shop.config, shop.root, "spring").outcomes[0].plain.control_mean
+    )
+
+
+def test_a_policy_of_actions_that_nobody_could_have_drawn_is_refused(shop: CampaignShop) -> None:
+    shop.start()
+    shop.live(stay=0.4)
+    other = shop.write("other.csv", "\n".join(["user_id,action", *(f"u{n:04d},parcel" for n in range(USERS))]))
+    with pytest.raises(DataError, match="did not plan for these customers"):
+        policy_effect(shop.config, shop.root, "spring", other)
+
+
+def test_a_policy_for_which_too_few_were_drawn_is_refused(make_campaign_shop: Callable[..., CampaignShop]) -> None:
+    shop = make_campaign_shop(effective_floor=400)
+    shop.start()
+    shop.live(stay=0.4)
+    nothing = shop.write("none.csv", "user_id,action\nu0001,nothing")
+    with pytest.raises(DataError, match="cannot answer for this policy"):
+        policy_effect(shop.config, shop.root, "spring", nothing)
+
+
+def test_chances_that_do_not_add_up_are_no_policy(shop: CampaignShop) -> None:
+    shop.start()
+    shop.live(stay=0.4)
+    rows = ["user_id,action,propensity", "u0001,coupon,0.7", "u0001,call,0.7", "u0002,coupon,-1"]
+    with pytest.raises(InputError, match=r"1 rows have no chance .* 1 users have chances that add up"):
+        policy_effect(shop.config, shop.root, "spring", shop.write("p.csv", "\n".join(rows)))
