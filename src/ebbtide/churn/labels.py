@@ -63,13 +63,20 @@ def churn_labels(
 
 
 def labelled_cohorts(
-    events: pl.DataFrame, moments: Sequence[datetime], definition: ChurnDefinition, *, known_until: datetime
+    events: pl.DataFrame,
+    moments: Sequence[datetime],
+    definition: ChurnDefinition,
+    *,
+    known_until: datetime,
+    lapsed: bool = False,
 ) -> pl.DataFrame:
     """The cohorts of many moments with their labels, in one pass over the events.
 
     Columns in: user_id, occurred_at, ingested_at, type; any order. Out: user_id, as_of, churned (bool, or null where
     the outcome window reaches past `known_until`), stayed_at (the moment from which the first outcome event of the
     window was known; null unless churned is false), sorted by (as_of, user_id); equal moments count once.
+    `lapsed`: ask about those instead who had an outcome event known at the moment, but none in
+    `(as_of - eligible_days, as_of]`; churned then says that they did not come back.
     Equals `cohort_at` and `churn_labels` moment by moment; and whoever knows less, from an earlier `known_until` on at
     which the window had closed, would say churned where `stayed_at` is null or later.
     Memory: a number for each user at 32 moments.
@@ -82,7 +89,7 @@ def labelled_cohorts(
         _check_order(int(at[-1]), until)
     known = _encode(events.filter(definition.is_eligible() | definition.is_outcome()), definition, until)
     chunks = np.array_split(at, max(1, -(-len(at) // _MOMENTS_AT_ONCE)))
-    return pl.concat([_label_at(known, chunk, definition, until) for chunk in chunks])
+    return pl.concat([_label_at(known, chunk, definition, until, lapsed) for chunk in chunks])
 
 
 @dataclass(frozen=True)
@@ -111,14 +118,17 @@ def _encode(events: pl.DataFrame, definition: ChurnDefinition, until: int) -> _K
     )
 
 
-def _label_at(known: _Known, at: Moments, definition: ChurnDefinition, until: int) -> pl.DataFrame:
+def _label_at(known: _Known, at: Moments, definition: ChurnDefinition, until: int, lapsed: bool) -> pl.DataFrame:
     size = (len(known.users), len(at))
     first, end = _eligible_span(known.occurred, known.ingested, at, definition)
-    eligible = _covered(known.code, first, end, known.eligible, size)
+    asked = _covered(known.code, first, end, known.outcome if lapsed else known.eligible, size)
+    if lapsed:
+        ever = _covered(known.code, first, np.full_like(end, len(at)), known.outcome, size)
+        asked = ever & ~asked
     first, end = _outcome_span(known.occurred, at, definition)
     since = np.maximum(known.occurred, known.ingested)[known.outcome]
     earliest = _earliest(known.code[known.outcome], first[known.outcome], end[known.outcome], since, size)
-    moment, user = np.nonzero(eligible.T)
+    moment, user = np.nonzero(asked.T)
     stayed = earliest[user, moment]
     closed = at[moment] + definition.closing_us <= until
     return pl.DataFrame(

@@ -2,20 +2,21 @@
 
     manifest.json    what was asked, of which data, with which versions; sha256 of every file, and of itself
     choice.json      candidates' weights, calibration and the closed moments behind it
-    reference.json   BG/NBD and gamma-gamma parameters, usual values, band limits
+    reference.json   BG/NBD and gamma-gamma parameters, usual values, what profiles compare with
     metrics.json     the honest figures, with intervals
     model_card.md    the same for people
     items.npz        what was known of items, week by week
     sentiment.json   who reads texts, and how well; sentiment.npz what ratings taught, if they did
     models/          the stack's members, as text and JSON
     makers/          the column makers that they read
+    comeback/        who of the lapsed comes back, where the log could teach it
 
 Writing is atomic: a folder is complete or not there. Loading verifies every hash. Nothing is pickled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ebbtide.features.tables import ItemTable
 from ebbtide.models.base import Matrix
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.calibration import AffineCalibration
+from ebbtide.models.comeback import COMEBACK, Comeback
 from ebbtide.models.columns import ColumnMaker, ModelColumn, model_columns
 from ebbtide.models.gamma_gamma import GammaGamma
 from ebbtide.models.makers import all_columns, load_makers, reads_events, save_makers
@@ -43,7 +45,8 @@ SCHEMA_VERSION = 3
 class Bundle:
     """Everything that scoring needs. `usual`: what is usual in the cohort, by column; NaN-free.
 
-    `gamma_gamma` is None where the log has no money. `folder` is where it was read from.
+    `gamma_gamma` is None where the log has no money. `profiles`: what users are compared with in profiles, as JSON, empty
+    in bundles from before there were any; `comeback` is None where too few lapsed users had come back.
     """
 
     manifest: dict[str, Any]
@@ -60,6 +63,8 @@ class Bundle:
     metrics: dict[str, Any]
     choice: dict[str, Any]
     sentiment: Sentiment = SHIPPED_SENTIMENT
+    profiles: dict[str, Any] = field(default_factory=dict)
+    comeback: Comeback | None = None
 
     @property
     def id(self) -> str:
@@ -108,6 +113,8 @@ def _write(folder: Path, bundle: Bundle, model_card: str) -> Path:
         save_makers(aside / "makers", bundle.makers)
         bundle.items.save(aside)
         bundle.sentiment.save(aside)
+        if bundle.comeback is not None:
+            bundle.comeback.save(aside / COMEBACK)
         write_json(aside / "choice.json", bundle.choice)
         write_json(aside / "reference.json", _reference(bundle))
         write_json(aside / "metrics.json", bundle.metrics)
@@ -145,6 +152,8 @@ def load_bundle(folder: Path) -> Bundle:
         metrics=read_json(folder / "metrics.json"),
         choice=choice,
         sentiment=Sentiment.load(folder),
+        profiles=reference.get("profiles", {}),
+        comeback=Comeback.load(folder / COMEBACK) if (folder / COMEBACK).is_dir() else None,
     )
 
 
@@ -153,4 +162,5 @@ def _reference(bundle: Bundle) -> dict[str, Any]:
         "bgnbd": bundle.bgnbd.to_json() if bundle.bgnbd else None,
         "gamma_gamma": bundle.gamma_gamma.to_json() if bundle.gamma_gamma else None,
         "usual": bundle.usual,
+        "profiles": bundle.profiles,
     }

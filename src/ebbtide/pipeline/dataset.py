@@ -117,12 +117,18 @@ def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress:
 
 
 def label(
-    lake: Shards, definition: ChurnDefinition, moments: Sequence[int], until: datetime, progress: Progress = silent
+    lake: Shards,
+    definition: ChurnDefinition,
+    moments: Sequence[int],
+    until: datetime,
+    progress: Progress = silent,
+    *,
+    lapsed: bool = False,
 ) -> Iterator[pl.DataFrame]:
     """The cohorts of all closed moments, bucket by bucket, as `labelled_cohorts` gives them; labels known at `until`."""
     at = [from_us(m) for m in moments]
     for shard in _shards(lake, Text("labelling cohorts", "标注人群"), progress, LABEL_COLUMNS):
-        yield labelled_cohorts(shard, at, definition, known_until=until)
+        yield labelled_cohorts(shard, at, definition, known_until=until, lapsed=lapsed)
 
 
 def sample_cohorts(parts: Iterable[pl.DataFrame], max_rows: int, seed: int) -> tuple[pl.DataFrame, float]:
