@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -9,7 +11,7 @@ from polars.testing import assert_frame_equal
 from ebbtide.explain.profile_columns import PROFILE_COLUMNS
 from ebbtide.explain.rfm import SEGMENTS
 from ebbtide.explain.stages import STAGES
-from ebbtide.pipeline.profiles import profile_frame
+from ebbtide.pipeline.profiles import profile_everybody, profile_frame
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +73,16 @@ def test_later_events_and_other_buckets_change_nothing(frame, sim_log, trained, 
 def test_a_log_that_cannot_tell_leaves_columns_empty(sim_log, trained, open_shop):
     """Orders alone: no service, no clicks; columns about those are null, not zero."""
     orders = sim_log.filter(pl.col("type") == "order").with_columns(coupon=pl.lit(None, pl.String))
-    shop = open_shop(orders).borrow(trained.shop)
-    frame = profile_frame(shop.config, shop.root, as_of=trained.shop.until)
+    shop, bundle = open_shop(orders), replace(trained.bundle, profiles={})
+    frame = profile_everybody(shop.lake, trained.shop.until, bundle, shop.config)
     empty = {name for name in frame.columns if frame[name].null_count() == len(frame)}
-    assert {
-        "refunds",
-        "late_deliveries",
-        "support_contacts",
-        "unsolved_contacts",
-        "coupon_share",
-        "last_rating",
-    } <= empty
+    assert {"refunds", "late_deliveries", "support_contacts", "unsolved_contacts", "coupon_share"} <= empty
+    assert "last_rating" in empty
     assert frame["orders"].null_count() == 0
+
+
+def test_the_reference_of_the_bundle_is_that_of_the_moment_of_training(frame, trained):
+    """Surveyed anew at the same moment, it gives the same segments, groups and price levels."""
+    fresh = replace(trained.bundle, profiles={})
+    again = profile_everybody(trained.shop.lake, trained.shop.until, fresh, trained.shop.config)
+    assert_frame_equal(again, frame)

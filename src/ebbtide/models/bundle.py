@@ -29,8 +29,8 @@ from ebbtide.features.tables import ItemTable
 from ebbtide.models.base import Matrix
 from ebbtide.models.bgnbd import BgNbd
 from ebbtide.models.calibration import AffineCalibration
-from ebbtide.models.comeback import COMEBACK, Comeback
 from ebbtide.models.columns import ColumnMaker, ModelColumn, model_columns
+from ebbtide.models.comeback import COMEBACK, Comeback
 from ebbtide.models.gamma_gamma import GammaGamma
 from ebbtide.models.makers import all_columns, load_makers, reads_events, save_makers
 from ebbtide.models.registry import Setting, load_stack

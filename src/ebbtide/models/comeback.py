@@ -26,7 +26,7 @@ _ABOUT = "comeback.json"
 
 @dataclass(frozen=True)
 class ComebackFigures:
-    """What was learnt from, and the test: the newest closed moment, by a model that had not seen it.
+    """What was learnt from, and the test: past moments up to `tested_at`, each by models that had not seen it.
 
     `auroc` ranks those who came back above those who did not; `predicted` and `observed` are shares that came back.
     """
@@ -34,6 +34,7 @@ class ComebackFigures:
     rows: int
     returned: int
     tested_at: str
+    test_moments: int
     test_users: int
     test_returned: int
     auroc: Estimate

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.language import Text
@@ -28,7 +30,7 @@ from ebbtide.pipeline.rehearsal import Rehearsed, rehearse
 MODEL = "lightgbm"
 MOST_ROWS = 20_000
 LEAST_EACH = 50
-_HELD_OUT = 2
+LEAST_TESTED = 10
 
 _TOO_FEW = Text(
     "no model of coming back: {returned:,} of {rows:,} lapsed customers at past cutoffs came back, and it takes {least} of "
@@ -36,13 +38,14 @@ _TOO_FEW = Text(
     "没有回归模型：过去各时点的 {rows:,} 位已流失顾客中有 {returned:,} 位回归，两类各需至少 {least} 位",
 )
 _UNTESTED = Text(
-    "no model of coming back: the log is too young to test one on a moment that it has not seen",
-    "没有回归模型：日志时间太短，无法在未见过的时点检验",
+    "no model of coming back: at the past moments at which it could be tested {returned:,} of {rows:,} lapsed customers came "
+    "back, and it takes {least} of each kind",
+    "没有回归模型：可用于检验的过去时点上，{rows:,} 位已流失顾客中有 {returned:,} 位回归，两类各需至少 {least} 位",
 )
 _TOLD = Text(
-    "coming back: AUROC {auroc:.3f} [{low:.3f}, {high:.3f}] among {users:,} lapsed customers as of {tested_at}, of whom "
-    "{observed:.1%} came back ({predicted:.1%} expected)",
-    "回归模型：截至 {tested_at} 的 {users:,} 位已流失顾客，AUROC {auroc:.3f} [{low:.3f}, {high:.3f}]，"
+    "coming back: AUROC {auroc:.3f} [{low:.3f}, {high:.3f}] among {users:,} lapsed customers at {moments} past moments "
+    "until {tested_at}, of whom {observed:.1%} came back ({predicted:.1%} expected)",
+    "回归模型：截至 {tested_at} 的 {moments} 个过去时点、{users:,} 位已流失顾客，AUROC {auroc:.3f} [{low:.3f}, {high:.3f}]，"
     "其中 {observed:.1%} 回归（预计 {predicted:.1%}）",
 )
 
@@ -68,18 +71,21 @@ class Ground:
 
 def fit_comeback(ground: Ground) -> tuple[Comeback | None, Text]:
     """The model, or None where the log cannot teach one; and a sentence that tells its test, or why there is none."""
-    rows = _rows(ground)
-    returned = int((1 - rows.y).sum())
-    if min(returned, len(rows) - returned) < LEAST_EACH:
-        return None, _TOO_FEW.format(returned=returned, rows=len(rows), least=LEAST_EACH)
-    entries, held_out = candidates(MODEL), list(ground.held_out[:_HELD_OUT])
-    past = rehearse(rows, held_out, entries, ground.setting_at, seed=ground.seed, progress=ground.progress)
-    if not past or not 0 < past[-1].held.y.sum() < len(past[-1].held.y):
-        return None, _UNTESTED
+    cohorts = _cohorts(ground)
+    returned = int((~cohorts["churned"]).sum())
+    if min(returned, len(cohorts) - returned) < LEAST_EACH:
+        return None, _TOO_FEW.format(returned=returned, rows=len(cohorts), least=LEAST_EACH)
+    rows = _rows(ground, cohorts)
+    entries = candidates(MODEL)
+    past = rehearse(rows, ground.held_out, entries, ground.setting_at, seed=ground.seed, progress=ground.progress)
+    tested = past[1:]  # at the oldest there was nothing yet to calibrate with
+    y = np.concatenate([np.empty(0), *(1 - r.held.y for r in tested)])
+    if min(y.sum(), len(y) - y.sum()) < LEAST_TESTED:
+        return None, _UNTESTED.format(returned=int(y.sum()), rows=len(y), least=LEAST_TESTED)
     setting = ground.setting_at(ground.until_us)
     choice = choose([r.held for r in past], entries, known_us=ground.until_us)
     stack, _ = fit_chosen(rows_with_model_columns(rows, setting), choice, entries, setting, seed=ground.seed)
-    figures = _figures(rows, past[-1], ground)
+    figures = _figures(rows, tested, ground)
     return Comeback(stack, choice.calibration, figures), tell(figures)
 
 
@@ -92,44 +98,51 @@ def tell(figures: ComebackFigures) -> Text:
         high=e.high or 0.0,
         users=figures.test_users,
         tested_at=figures.tested_at[:10],
+        moments=figures.test_moments,
         observed=figures.observed,
         predicted=figures.predicted,
     )
 
 
-def _rows(ground: Ground) -> Rows:
+def _cohorts(ground: Ground) -> pl.DataFrame:
     """The lapsed at all closed moments, at most 20,000 rows."""
     until = from_us(ground.until_us)
     cohorts = label(ground.lake, ground.definition, ground.moments, until, ground.progress, lapsed=True)
-    used, _ = sample_cohorts(cohorts, min(MOST_ROWS, ground.max_rows), ground.seed)
+    return sample_cohorts(cohorts, min(MOST_ROWS, ground.max_rows), ground.seed)[0]
+
+
+def _rows(ground: Ground, cohorts: pl.DataFrame) -> Rows:
     return collect(
         ground.lake,
         ground.definition,
         ground.catalogue,
-        used,
+        cohorts,
         ground.items,
         ground.progress,
         sentiment=ground.sentiment,
     )
 
 
-def _figures(rows: Rows, test: Rehearsed, ground: Ground) -> ComebackFigures:
-    y, p = 1 - test.held.y, sigmoid(-test.choice.apply(test.held))
+def _figures(rows: Rows, tested: Sequence[Rehearsed], ground: Ground) -> ComebackFigures:
+    y = np.concatenate([1 - r.held.y for r in tested])
+    p = np.concatenate([sigmoid(-r.choice.apply(r.held)) for r in tested])
+    user = np.concatenate([r.held.user for r in tested])
     return ComebackFigures(
         rows=len(rows),
         returned=int((1 - rows.y).sum()),
-        tested_at=from_us(test.held.moment_us).isoformat(),
+        tested_at=from_us(tested[-1].held.moment_us).isoformat(),
+        test_moments=len(tested),
         test_users=len(y),
         test_returned=int(y.sum()),
-        auroc=_auroc(y, p, test, ground),
+        auroc=_auroc(y, p, user, ground),
         predicted=float(p.mean()),
         observed=float(y.mean()),
     )
 
 
-def _auroc(y: Vector, p: Vector, test: Rehearsed, ground: Ground) -> Estimate:
+def _auroc(y: Vector, p: Vector, user: NDArray[np.uint64], ground: Ground) -> Estimate:
     cells = Ranking(y, p).merged()
-    weights = draw_weights(test.held.user, draws=affordable_draws(ground.draws, len(y)), seed=ground.seed)
+    weights = draw_weights(user, draws=affordable_draws(ground.draws, len(y)), seed=ground.seed)
     return Estimate.of(
         float(auroc_of(cells.count())[0]), np.concatenate([np.empty(0), *(auroc_of(cells.count(w)) for w in weights)])
     )

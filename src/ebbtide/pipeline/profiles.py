@@ -6,31 +6,31 @@ buckets. Nothing that occurred or arrived after `as_of` changes a row.
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ebbtide.core.config import Config
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
-from ebbtide.explain.facts import days_between, user_facts
-from ebbtide.explain.habits import user_habits
 from ebbtide.explain.outlook import Outlook, outlook_of
 from ebbtide.explain.profile_columns import in_order
-from ebbtide.explain.reference import Reference, count_abilities, fit_reference
+from ebbtide.explain.reference import Reference
 from ebbtide.explain.stages import stage_of
 from ebbtide.features.catalogue import Catalogue
-from ebbtide.features.encode import encode
+from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.features.engine import compute
 from ebbtide.models.base import Vector
 from ebbtide.models.bundle import Bundle
-from ebbtide.pipeline.dataset import POPULATION_FEATURES, known_events
+from ebbtide.models.columns import with_model_columns
+from ebbtide.pipeline.dataset import POPULATION_FEATURES, Shards, known_events
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.profile_reference import facts_and_habits, survey_reference
 from ebbtide.pipeline.score import score_shard
 from ebbtide.pipeline.train import newest_moment
 
@@ -53,36 +53,43 @@ def profile_frame(
     """
     places = Places(root)
     loaded, lake = places.shelf().load(bundle), places.lake()
-    as_of = as_of or newest_moment(lake)
-    buckets, counts = lake.buckets(), Counter[str]()
-    parts = [profile_shard(empty_events(), as_of, loaded, config)]
+    return profile_everybody(lake, as_of or newest_moment(lake), loaded, config, progress)
+
+
+def profile_everybody(
+    lake: Shards, as_of: datetime, bundle: Bundle, config: Config, progress: Progress = silent
+) -> pl.DataFrame:
+    """As `profile_frame`, for a bundle and a lake that are open already."""
+    buckets = lake.buckets()
+    parts = [profile_shard(empty_events(), as_of, bundle, config)]
     for done, bucket in enumerate(buckets):
         progress(_STAGE, done, len(buckets))
-        known = known_events(lake.read_bucket(bucket), as_of)
-        parts.append(profile_shard(known, as_of, loaded, config))
-        counts += count_abilities(known, as_of)
+        parts.append(profile_shard(lake.read_bucket(bucket), as_of, bundle, config))
     progress(_STAGE, len(buckets), len(buckets))
-    found = pl.concat(parts).sort("user_id")
-    reference = fit_reference(found, counts, clusters=config.profiles.clusters)
-    return finish_profiles(found, reference).with_columns(percentile=_percentile())
+    reference = reference_of(bundle) or survey_reference(lake, bundle.definition, as_of, config, progress)
+    found = finish_profiles(pl.concat(parts).sort("user_id"), reference)
+    return found.with_columns(percentile=_percentile())
+
+
+def reference_of(bundle: Bundle) -> Reference | None:
+    """What the bundle compares users with; None for one that was trained before there were profiles."""
+    return Reference.from_json(bundle.profiles) if bundle.profiles else None
 
 
 def profile_shard(events: pl.DataFrame, as_of: datetime, bundle: Bundle, config: Config) -> pl.DataFrame:
     """What a user's own events and the bundle say of each user of a shard, before any comparison with others."""
     known, definition = known_events(events, as_of), bundle.definition
-    facts = user_facts(known, as_of, definition)
     scored = score_shard(known, as_of, bundle, reasons="none").select("user_id", *_SCORES)
-    joined = (
-        facts.join(user_habits(known, config.shop.zone), on="user_id", how="left", maintain_order="left")
+    found = (
+        facts_and_habits(known, as_of, definition, config)
         .join(scored, on="user_id", how="left", maintain_order="left")
-        .with_columns(
-            eligible=pl.col("churn_probability").is_not_null(),
-            days_since_first=days_between("first_outcome_at", as_of),
-            comeback_probability=pl.lit(None, pl.Float64),
-        )
+        .with_columns(eligible=pl.col("churn_probability").is_not_null())
         .with_columns(stage=stage_of(as_of, definition, factor=config.profiles.silence_factor))
     )
-    return _with_outlook(joined, _outlook(known, as_of, bundle), as_of)
+    shard = encode(known, definition, bundle.sentiment)
+    chance = _comeback(shard, (found["stage"] == "lapsed").to_numpy(), as_of, bundle)
+    found = found.with_columns(comeback_probability=chance)
+    return _with_outlook(found, _outlook(shard, as_of, bundle), as_of)
 
 
 def finish_profiles(found: pl.DataFrame, reference: Reference) -> pl.DataFrame:
@@ -91,13 +98,24 @@ def finish_profiles(found: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     return in_order(compared, reference.abilities)
 
 
-def _outlook(known: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Outlook:
-    shard = encode(known, bundle.definition)
+def _outlook(shard: EncodedShard, as_of: datetime, bundle: Bundle) -> Outlook:
     users = np.arange(len(shard), dtype=np.int32)
     catalogue = Catalogue(POPULATION_FEATURES, bundle.definition.outcome)
     X = compute(shard, users, np.full(len(users), to_us(as_of), np.int64), catalogue).astype(np.float64)
     worth = bundle.gamma_gamma if "order" in bundle.definition.outcome else None
     return outlook_of(X[:, :3], X[:, 3:], bundle.bgnbd, worth, bundle.definition.horizon_days)
+
+
+def _comeback(shard: EncodedShard, lapsed: NDArray[np.bool_], as_of: datetime, bundle: Bundle) -> pl.Series:
+    """The chance of coming back of the lapsed users of a shard, in the order of its users; null for the others."""
+    chance = np.full(len(shard), np.nan)
+    if bundle.comeback is not None and lapsed.any():
+        users = np.flatnonzero(lapsed).astype(np.int32)
+        at_us = np.full(len(users), to_us(as_of), np.int64)
+        base = compute(shard, users, at_us, bundle.catalogue, tables=bundle.items)
+        X = with_model_columns(base, bundle.catalogue.names, bundle.setting)
+        chance[users] = bundle.comeback.probability(X)
+    return pl.Series(chance).fill_nan(None)
 
 
 def _with_outlook(found: pl.DataFrame, ahead: Outlook, as_of: datetime) -> pl.DataFrame:

@@ -7,7 +7,7 @@ on all closed moments (the bundle).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from ebbtide.features.user_file import load_user_features
 from ebbtide.models.auto import Choice, choose, fit_chosen
 from ebbtide.models.base import Rows
 from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
-from ebbtide.models.bgnbd import fit_bgnbd
+from ebbtide.models.bgnbd import BgNbd, fit_bgnbd
 from ebbtide.models.bundle import Bundle, write_bundle
 from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
 from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
@@ -39,6 +39,7 @@ from ebbtide.models.registry import Entry, Setting, candidates, read_items, read
 from ebbtide.models.stack import StackModel
 from ebbtide.models.trainable import check_trainable
 from ebbtide.pipeline.card import model_card
+from ebbtide.pipeline.comeback import Ground, fit_comeback
 from ebbtide.pipeline.continuation import Continuation
 from ebbtide.pipeline.dataset import (
     LABEL_COLUMNS,
@@ -53,6 +54,7 @@ from ebbtide.pipeline.dataset import (
 from ebbtide.pipeline.item_vectors import fit_item_vectors
 from ebbtide.pipeline.manifest import describe_run
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.profile_reference import survey_reference
 from ebbtide.pipeline.rehearsal import (
     MOST_HELD_OUT,
     held_out_moments,
@@ -88,6 +90,7 @@ class TrainReport(Readable):
     tuned: dict[str, Tuned] = field(default_factory=dict)
     continuation: Continuation | None = None
     problems: tuple[Text, ...] = ()
+    comeback: Text | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -95,6 +98,7 @@ class TrainReport(Readable):
             "tuned": {name: t.settings for name, t in self.tuned.items()},
             "continuation": self.continuation.to_json() if self.continuation else None,
             "problems": [p.en for p in self.problems],
+            "comeback": self.comeback.en if self.comeback else None,
             "until": self.until.isoformat(),
             "definition": self.definition.to_json(),
             "sufficiency": self.sufficiency.to_json(),
@@ -127,7 +131,8 @@ class TrainReport(Readable):
         if self.sufficiency.level == "warn":
             lines.append(self.sufficiency.text)
         lines += self.continuation.lines() if self.continuation else []
-        return [*lines, *self.verdict.lines(), *self.problems]
+        told = [self.comeback] if self.comeback else []
+        return [*lines, *self.verdict.lines(), *told, *self.problems]
 
 
 @dataclass(frozen=True)
@@ -161,13 +166,17 @@ class Prepared:
 
     def setting_at(self, moment_us: int) -> Setting:
         """BG/NBD fitted on all users known at a moment, and the vectors of the items known then."""
-        p = self.people[moment_us]
         return replace(
             self.base,
-            bgnbd=fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None,
+            bgnbd=self.bgnbd_at(moment_us),
             tuned={name: t.settings for name, t in self.tuned.items()},
             item_vectors=self.item_vectors and self.item_vectors(from_us(moment_us)),
         )
+
+    def bgnbd_at(self, moment_us: int) -> BgNbd | None:
+        """BG/NBD fitted on all users known at a moment; None if nobody was."""
+        p = self.people[moment_us]
+        return fit_bgnbd(p.x, p.t_x, p.age) if len(p.x) else None
 
     def with_tuned(self, tuned: dict[str, Tuned], entries: dict[str, Entry]) -> Prepared:
         """The same with tuned settings. Raises InputError or DataError if they do not fit."""
@@ -264,6 +273,7 @@ def keep(
         verdict=verdict,
         tuned=ready.tuned,
         continuation=continuation,
+        comeback=Text(**bundle.manifest["comeback"]),
     )
 
 
@@ -362,11 +372,12 @@ def make_bundle(
     stack, makers = fitted
     rows = rows_with_model_columns(ready.rows, setting)
     moments = [int(m) for m in rows.moments()]
+    comeback, told = fit_comeback(_ground(config, ready, moments))
     return Bundle(
         manifest=describe_run(
             ready.lake, ready.seen, rows, moments, model=name, sampled=ready.sampled, seed=config.train.seed
         )
-        | {"tuned": {n: t.to_json() for n, t in ready.tuned.items()}},
+        | {"tuned": {n: t.to_json() for n, t in ready.tuned.items()}, "comeback": vars(told)},
         config=config,
         definition=ready.definition,
         catalogue=ready.catalogue,
@@ -385,6 +396,29 @@ def make_bundle(
             "history": [h.to_json() for h in choice.history],
         },
         sentiment=ready.sentiment,
+        profiles=survey_reference(
+            ready.lake, ready.definition, from_us(ready.until_us), config, ready.base.progress
+        ).to_json(),
+        comeback=comeback,
+    )
+
+
+def _ground(config: Config, ready: Prepared, moments: Sequence[int]) -> Ground:
+    """What the model of coming back stands on: the same columns and moments, without nets and item vectors."""
+    return Ground(
+        lake=ready.lake,
+        definition=ready.definition,
+        catalogue=ready.catalogue,
+        items=ready.seen.items,
+        sentiment=ready.sentiment,
+        until_us=ready.until_us,
+        moments=moments,
+        held_out=ready.held_out,
+        setting_at=lambda at: Setting(ready.definition.horizon_days, ready.bgnbd_at(at), progress=ready.base.progress),
+        max_rows=config.train.max_rows,
+        draws=config.train.bootstrap,
+        seed=config.train.seed,
+        progress=ready.base.progress,
     )
 
 
