@@ -38,6 +38,8 @@ from ebbtide.pipeline.effect_policy import PolicyEffect, policy_effect
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
+from ebbtide.pipeline.plan import plan
+from ebbtide.pipeline.plan_report import PlanReport
 from ebbtide.pipeline.pretrain import PretrainReport, pretrain_workspaces
 from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export_quarantine, list_quarantine
 from ebbtide.pipeline.report import collect_report
@@ -178,6 +180,18 @@ class Workspace:
             as_of=_moment(as_of),
             bundle=bundle,
             reasons=reasons,
+            language=self._language,
+            progress=self._progress,
+        )
+
+    def plan(self, *, budget: float, as_of: Moment | None = None, bundle: str | None = None) -> PlanReport:
+        """One action of `[[action]]` a customer, or none, so that the budget brings the most."""
+        return plan(
+            self.config,
+            self.path,
+            budget=budget,
+            as_of=_moment(as_of),
+            bundle=bundle,
             language=self._language,
             progress=self._progress,
         )

@@ -64,8 +64,8 @@ def _problems(action: Action, columns: Sequence[str]) -> list[Text]:
 def _evaluate(connection: duckdb.DuckDBPyConnection, action: Action) -> NDArray[np.bool_] | Text:
     """The answer for each user; a text says what is wrong, without the value that may stand in DuckDB's message."""
     try:
-        asked = connection.execute(f"select ({action.who}) as met from profile")
-        kind = str(asked.description[0][1])
+        asked = connection.sql(f"select ({action.who}) as met from profile")
+        kind = str(asked.types[0])
         met = pl.DataFrame(asked.to_arrow_table())["met"]
     except (duckdb.BinderException, duckdb.CatalogException) as fault:
         return _complaint(action, str(fault).splitlines()[0])

@@ -32,7 +32,7 @@ class Exploration:
     @property
     def explores(self) -> NDArray[np.bool_]:
         """Whose action is left to chance, (N,)."""
-        return self.drawn != _UNTOUCHED
+        return np.asarray(self.drawn != _UNTOUCHED, np.bool_)
 
     def propensities(self, choice: Choice, by_policy: Choice) -> Vector:
         """The chance with which each user got what `choice` says, (N,), if the policy says `by_policy`."""

@@ -1,7 +1,7 @@
 """The abuse guard: who lives on coupons, refunds and cancellations in a way that few others do.
 
 An isolation forest finds who is unlike the rest (Liu, Ting, Zhou 2008); being unlike is no abuse, so a user is suspected
-only if at least one habit that costs the shop money is also beyond what nearly all others show. That habit is the why.
+only if at least one habit that costs the shop money is also far beyond what nearly all others show. That habit is the why.
 Shares of few orders are drawn towards those of all, so that one refunded first order accuses nobody.
 """
 
@@ -30,7 +30,8 @@ UNLIKE = "vae_error"
 _UNLIKE_WORDS = Text("a profile unlike other customers'", "画像与其他顾客明显不同")
 LEAST_USERS = 100
 _PULL = 3.0  # orders of the average customer that are added to everybody's
-_BEYOND = 0.975
+_BEYOND, _FAR = 0.975, 1.5  # a habit counts from 1.5 times as far from the median as this quantile is
+_ODD = 0.6  # the score of an unremarkable user is about 0.5, of a stray one near 1; where nobody is odd, nobody is suspected
 _TREES, _SAMPLE = 200, 256
 
 
@@ -89,13 +90,13 @@ def suspect(
     shares = habits_of(behaviour)
     X = shares if unlike is None else np.column_stack([shares, np.nan_to_num(unlike, nan=float(np.nanmedian(unlike)))])
     edge, usual = np.quantile(shares, _BEYOND, axis=0), np.median(shares, axis=0)
-    beyond = (shares > edge) & (shares > usual + 1e-9)
+    beyond = shares - usual > np.maximum(_FAR * (edge - usual), 1e-9)
     oddness = _oddness(X, seed)
     candidates = np.flatnonzero(beyond.any(axis=1))
     most = int(share * len(users))
     chosen = candidates[np.argsort(-oddness[candidates], kind="stable")][:most]
     suspected = np.zeros(len(users), np.bool_)
-    suspected[chosen[oddness[chosen] > _least_odd(oddness)]] = True
+    suspected[chosen[oddness[chosen] > _ODD]] = True
     strange = np.zeros(len(users), np.bool_) if unlike is None else X[:, -1] > np.quantile(X[:, -1], _BEYOND)
     why = tuple(
         _why(shares[i], beyond[i], usual, bool(strange[i])) if suspected[i] else None for i in range(len(users))
@@ -126,11 +127,6 @@ def habits_of(behaviour: pl.DataFrame) -> NDArray[np.float64]:
 def _oddness(X: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     forest = IsolationForest(n_estimators=_TREES, max_samples=min(_SAMPLE, len(X)), random_state=seed)
     return np.asarray(-forest.fit(X).score_samples(X), np.float64)
-
-
-def _least_odd(oddness: NDArray[np.float64]) -> float:
-    """Where nobody stands out, nobody is suspected: 0.5 is the score of an unremarkable point."""
-    return max(0.5, float(np.quantile(oddness, 0.9)))
 
 
 def _why(shares: NDArray[np.float64], beyond: NDArray[np.bool_], usual: NDArray[np.float64], strange: bool) -> Text:

@@ -41,11 +41,12 @@ class Assignment:
         return max(0.0, 1 - self.gain / self.bound) if self.bound > 0 else 0.0
 
 
-def assign(gain: Vector, cost: Vector, allowed: NDArray[np.bool_], limits: Limits) -> Assignment:
+def assign(gain: Vector, cost: Vector, allowed: NDArray[np.bool_], limits: Limits, *, exact: bool = True) -> Assignment:
     """The best assignment of A actions to N users. All arrays (N, A); `gain` in money, costs taken off already.
 
     An action that gains nothing is given only where a least share of a group asks for it. What alone costs more than
-    the budget is out. The budget is kept in whatever order the costs are added up.
+    the budget is out. The budget is kept in whatever order the costs are added up. `exact=False` leaves out the last
+    exchanges of users near the edge.
 
     >>> gain, cost = np.array([[3.0, 5.0], [2.0, 2.5]]), np.array([[1.0, 3.0], [1.0, 3.0]])
     >>> assign(gain, cost, np.ones((2, 2), bool), Limits.of(4.0, 2)).choice.tolist()
@@ -64,7 +65,7 @@ def assign(gain: Vector, cost: Vector, allowed: NDArray[np.bool_], limits: Limit
         else:
             prices = find_prices(gain, cost, usable, limits, prices.budget, penalty)
             choice = prices.blurred(gain, cost, usable, _groups(limits, len(gain)))
-    return _finished(gain, cost, usable, limits, choice, prices, penalty)
+    return _finished(gain, cost, usable, limits, choice, prices, penalty, exact)
 
 
 def _finished(
@@ -75,12 +76,13 @@ def _finished(
     choice: Choice,
     prices: Prices,
     penalty: float,
+    exact: bool,
 ) -> Assignment:
     """Decide the users near the edge, keep every limit, fill up."""
     at_prices, margin, surplus = prices.choose(gain, cost, usable, _groups(limits, len(gain)))
     bound = prices.bound(limits, surplus)
     best = _kept(gain, cost, usable, limits, choice)
-    if bound - _value(gain, limits, best, penalty) > _GOOD * max(bound, 0.0):
+    if exact and bound - _value(gain, limits, best, penalty) > _GOOD * max(bound, 0.0):
         margin = np.where((choice == at_prices) & (best == choice), margin, 0.0)
         core = _least(margin, max(_CORE, int(4 * np.sqrt(len(gain)))))
         again, _ = relaxed(gain, cost, usable, limits, choice, core, penalty)

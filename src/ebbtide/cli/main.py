@@ -39,6 +39,7 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("tune", Text("search better settings for a model on past moments", "在历史时点上为模型搜索更好的参数")),
     ("pretrain", Text("an event model from raw event streams, without labels", "不用标签，从原始事件流预训练事件模型")),
     ("score", Text("the ranked list of customers at risk, with reasons", "按风险排序的顾客名单及原因")),
+    ("plan", Text("one action a customer, or none, within a budget", "在预算内为每位顾客选一个动作或不做")),
     ("explain", Text("one customer: risk, reasons, history", "单个顾客：风险、原因、历史")),
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),

@@ -239,15 +239,17 @@ def _to_parquet(listed: pl.LazyFrame, file: Path) -> None:
 
 
 def _to_csv(listed: pl.LazyFrame, file: Path) -> None:
-    texts = pl.col("reasons").list.eval(pl.element().struct.field("text")).list.join("; ")
-    listed.with_columns(reasons=texts, as_of=_AS_OF).sink_csv(file)
+    if "reasons" in listed.collect_schema():
+        texts = pl.col("reasons").list.eval(pl.element().struct.field("text")).list.join("; ")
+        listed = listed.with_columns(reasons=texts)
+    listed.with_columns(_TIMES).sink_csv(file)
 
 
 def _to_jsonl(listed: pl.LazyFrame, file: Path) -> None:
-    listed.with_columns(as_of=_AS_OF).sink_ndjson(file)
+    listed.with_columns(_TIMES).sink_ndjson(file)
 
 
-_AS_OF = pl.col("as_of").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+_TIMES = pl.col(TIME).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bands_of(probability: Vector, limits: BandsConfig) -> NDArray[np.str_]:

@@ -17,6 +17,38 @@ from ebbtide.events.schema import EVENT_COLUMNS, TABLE_COLUMNS, TIME
 from ebbtide.events.simulator.settings import SimulationConfig
 
 FAULTS = 5
+ACTIONS_TOML = """\
+[[action]]
+name = "message"
+kind = "message"
+channel = "email"
+contact_cost = 0.05
+assumed_effect = 0.02
+consent = "marketing"
+
+[[action]]
+name = "coupon"
+kind = "coupon"
+channel = "email"
+contact_cost = 0.05
+value = 5.0
+acceptance = 0.2
+assumed_effect = 0.10
+consent = "marketing"
+cooldown = "7d"
+
+[[action]]
+name = "call"
+kind = "call"
+channel = "phone"
+contact_cost = 4.0
+assumed_effect = 0.20
+who = "value_at_risk >= 20"
+capacity = 50
+quiet = "20:00-09:00"
+deadline = { high = "2d" }
+"""
+"""The arms of the simulated campaigns as actions; the effects are a shop's guesses, not the simulator's truth."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +126,7 @@ def workspace_text(config: SimulationConfig) -> str:
         f'[shop]\nname = "Simulated shop"\ncurrency = "{config.currency}"\ntimezone = "UTC"\n',
         *(_source(table) for table in TABLE_COLUMNS),
         f'[churn]\noutcome = "order"\nhorizon = "30d"\neligible = "order in {config.eligible_days}d"\n',
+        ACTIONS_TOML,
     ]
     return "\n".join(parts)
 

@@ -1,0 +1,118 @@
+"""What a reader must know to believe a plan: budgets that buy nothing, actions for nobody, what is assumed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ebbtide.actions.effects import ASSUMED
+from ebbtide.actions.eligibility import RULES
+from ebbtide.actions.exploration import Exploration
+from ebbtide.actions.guard import LEAST_USERS
+from ebbtide.actions.policy import Assignment
+from ebbtide.core.config import Config
+from ebbtide.core.language import Text
+from ebbtide.pipeline.plan_ready import Ready
+
+
+def plan_findings(
+    ready: Ready, config: Config, budget: float, chosen: Assignment, drawn: Exploration | None
+) -> tuple[Text, ...]:
+    """What a reader must know to believe the plan."""
+    found = [*_budget_findings(ready, budget), *_action_findings(ready), *_group_findings(ready, config, chosen)]
+    if not ready.facts.profile.height:
+        found.append(Text("nobody is eligible at this moment", "此时没有考察对象"))
+    assumed = [a.name for a, s in zip(ready.actions, ready.effects.source, strict=True) if s == ASSUMED]
+    if assumed:
+        found.append(
+            Text(
+                "the effect of {names} is assumed, not measured: the gains are risk x value x assumed_effect; run a campaign "
+                "with a control group to measure it",
+                "{names} 的效果为假设而非测量：收益 = 风险 x 价值 x assumed_effect；请开展带对照组的活动来测量",
+            ).format(names=", ".join(assumed))
+        )
+    if not np.isfinite(ready.facts.number("value_at_risk")).any() and ready.facts.profile.height:
+        found.append(
+            Text(
+                "the log tells no money: everybody kept counts as profit.clv = {clv:g}",
+                "日志没有金额：每位被留住的顾客按 profit.clv = {clv:g} 计",
+            ).format(clv=config.profit.clv)
+        )
+    if config.actions.guard and 0 < ready.facts.profile.height < LEAST_USERS:
+        found.append(
+            Text(
+                "the abuse guard needs {least} customers to tell what is usual: it kept nobody back",
+                "滥用防护至少需要 {least} 位顾客才能判断何为正常：未限制任何人",
+            ).format(least=LEAST_USERS)
+        )
+    if drawn is not None:
+        found.append(_exploration_finding(config, drawn))
+    return tuple(found)
+
+
+def _budget_findings(ready: Ready, budget: float) -> list[Text]:
+    least = min(a.expected_cost for a in ready.actions)
+    if budget >= least:
+        return []
+    cheapest = min(ready.actions, key=lambda a: a.expected_cost)
+    if budget == 0:
+        return [
+            Text(
+                "the budget is 0: only what costs nothing is planned; the cheapest action, {name}, costs {cost:.2f} a customer",
+                "预算为 0：只安排无成本的动作；最便宜的动作 {name} 每位顾客 {cost:.2f}",
+            ).format(name=cheapest.name, cost=least)
+        ]
+    return [
+        Text(
+            "the budget of {budget:.2f} pays for no action: the cheapest, {name}, is expected to cost {cost:.2f} a customer",
+            "预算 {budget:.2f} 不足以支付任何动作：最便宜的 {name} 每位顾客预计 {cost:.2f}",
+        ).format(budget=budget, name=cheapest.name, cost=least)
+    ]
+
+
+def _action_findings(ready: Ready) -> list[Text]:
+    """An action that nobody may get, with the rules that keep it back and the condition that matched nobody."""
+    found = []
+    users = ready.facts.profile.height
+    anybody = [bool(column.any()) for column in ready.eligibility.allowed.T]
+    for action, counts, possible in zip(ready.actions, ready.eligibility.counts(), anybody, strict=True):
+        if possible or not users:
+            continue
+        if counts.get("condition", 0) + counts.get("holdout", 0) == users and action.who:
+            found.append(
+                Text(
+                    "nobody may get {name}: its condition `{who}` holds for none of {users:,} customers",
+                    "没有人可获得 {name}：条件 `{who}` 对 {users:,} 位顾客都不成立",
+                ).format(name=action.name, who=action.who, users=users)
+            )
+            continue
+        listed = Text(
+            "; ".join(f"{RULES[r].en} ({n:,})" for r, n in counts.items()),
+            "；".join(f"{RULES[r].zh}（{n:,}）" for r, n in counts.items()),
+        )
+        found.append(
+            Text("nobody may get {name}: {rules}", "没有人可获得 {name}：{rules}").format(
+                name=action.name, rules=listed
+            )
+        )
+    return found
+
+
+def _group_findings(ready: Ready, config: Config, chosen: Assignment) -> list[Text]:
+    short = [
+        f"{name} ({int(missing):,})" for name, missing in zip(ready.groups, chosen.missing, strict=True) if missing > 0
+    ]
+    if not short:
+        return []
+    return [
+        Text(
+            "min_share = {share:g} cannot be met within the budget and the other rules; customers lacking by {group}: {short}",
+            "在预算与其他规则内无法满足 min_share = {share:g}；按 {group} 尚缺的顾客数：{short}",
+        ).format(share=config.actions.min_share, group=config.actions.group, short=", ".join(short))
+    ]
+
+
+def _exploration_finding(config: Config, drawn: Exploration) -> Text:
+    return Text(
+        "{count:,} customers are left to chance (epsilon = {epsilon:g}); propensities are logged",
+        "{count:,} 位顾客交由随机决定（epsilon = {epsilon:g}）；倾向值已记录",
+    ).format(count=int(drawn.explores.sum()), epsilon=config.actions.epsilon)
