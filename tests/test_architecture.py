@@ -25,6 +25,7 @@ STAGES = {
     "store",
     "pipeline",
     "dashboard",
+    "serve",
     "cli",
 }
 

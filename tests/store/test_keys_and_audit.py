@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import select, update
 
 from ebbtide.core.errors import InputError
+from ebbtide.store.answers import Answer, Answers
 from ebbtide.store.audit import Audit, Entry
 from ebbtide.store.database import Database
-from ebbtide.store.idempotency import Answer, Answers
 from ebbtide.store.keys import SCOPES, Keys
 from ebbtide.store.shops import Shops
 from ebbtide.store.tables import audit, keys

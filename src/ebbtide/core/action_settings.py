@@ -10,10 +10,8 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from ebbtide.core.errors import EbbtideError
 from ebbtide.core.language import Text
-from ebbtide.core.settings import Stage, setting
-from ebbtide.core.windows import days, parse_duration
+from ebbtide.core.settings import Stage, checked_duration, setting
 
 ActionKind = Literal["coupon", "recommendation", "message", "call", "service_fix", "nothing"]
 NOTHING = "nothing"
@@ -107,12 +105,12 @@ class ActionConfig(Stage):
     @field_validator("period")
     @classmethod
     def _period(cls, value: str) -> str:
-        return _duration(value)
+        return checked_duration(value)
 
     @field_validator("cooldown")
     @classmethod
     def _cooldown(cls, value: str) -> str:
-        return _duration(value) if value else value
+        return checked_duration(value) if value else value
 
     @field_validator("quiet")
     @classmethod
@@ -125,7 +123,7 @@ class ActionConfig(Stage):
         for band, span in value.items():
             if band not in _BANDS:
                 raise ValueError(f"`{band}` is no band: use {', '.join(_BANDS)}")
-            _duration(span)
+            checked_duration(span)
         return value
 
 
@@ -184,7 +182,7 @@ class ActionsConfig(Stage):
     @field_validator("period", "cooldown")
     @classmethod
     def _span(cls, value: str) -> str:
-        return _duration(value)
+        return checked_duration(value)
 
     @field_validator("quiet")
     @classmethod
@@ -299,15 +297,6 @@ def action_problems(actions: Sequence[ActionConfig], settings: ActionsConfig) ->
 
 def _costs(action: ActionConfig) -> float:
     return (action.contact_cost or 0.0) + action.acceptance_cost + action.value
-
-
-def _duration(value: str) -> str:
-    try:
-        if days(parse_duration(value)) < 0:
-            raise ValueError("must not be negative")
-    except EbbtideError as fault:
-        raise ValueError(str(fault)) from None
-    return value
 
 
 def _hours(value: str) -> str:

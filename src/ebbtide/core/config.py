@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from ebbtide.core.action_settings import ActionConfig, ActionsConfig, CampaignConfig, action_problems
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.language import Text
+from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.settings import (
     AugmentConfig,
     BandsConfig,
@@ -59,6 +60,7 @@ class Config(Stage):
     action: list[ActionConfig] = Field(default=[])
     actions: ActionsConfig = ActionsConfig()
     campaign: CampaignConfig = CampaignConfig()
+    serve: ServeConfig = ServeConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     def sources(self) -> list[SourceConfig]:

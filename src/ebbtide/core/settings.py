@@ -51,7 +51,7 @@ class ShopConfig(Stage):
     @field_validator("arrival_lag")
     @classmethod
     def _lag(cls, value: str) -> str:
-        return _duration(value)
+        return checked_duration(value)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -108,7 +108,7 @@ class ChurnConfig(Stage):
     @field_validator("horizon", "gap")
     @classmethod
     def _span(cls, value: str) -> str:
-        return _duration(value)
+        return checked_duration(value)
 
     @field_validator("eligible")
     @classmethod
@@ -116,7 +116,7 @@ class ChurnConfig(Stage):
         match = re.fullmatch(r"\s*([\w, ]+?)\s+in\s+(\S+)\s*", value)
         if not match:
             raise ValueError("expected `TYPE in DURATION`, for example `order in 180d`")
-        _duration(match[2])
+        checked_duration(match[2])
         return value
 
 
@@ -305,7 +305,8 @@ class TrackingConfig(Stage):
         return value
 
 
-def _duration(value: str) -> str:
+def checked_duration(value: str) -> str:
+    """A duration as it was written, or a ValueError that says how to write one."""
     try:
         if days(parse_duration(value)) < 0:
             raise ValueError("must not be negative")

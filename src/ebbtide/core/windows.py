@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from ebbtide.core.errors import InputError
 
 DAY_US = 86_400_000_000
-_UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY_US, "w": 7 * DAY_US}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNITS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": DAY_US, "w": 7 * DAY_US}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -44,8 +44,8 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise InputError(
-            "`{text}` is not a duration: write a number and s, m, h, d or w, for example `30d`",
-            "`{text}` 不是时长：请写数字加 s、m、h、d 或 w，例如 `30d`",
+            "`{text}` is not a duration: write a number and ms, s, m, h, d or w, for example `30d`",
+            "`{text}` 不是时长：请写数字加 ms、s、m、h、d 或 w，例如 `30d`",
             text=text,
         )
     return timedelta(microseconds=float(match[1]) * _UNITS[match[2]])

@@ -73,6 +73,11 @@ class LiveShop:
         assert self._served is not None
         return self._served
 
+    @property
+    def serving(self) -> str | None:
+        """The id of the model in service, None before there is one."""
+        return self._served.bundle.id if self._served else None
+
     def serve(self, bundle: Bundle) -> None:
         """Put a model in service, for every question from now on."""
         with self._lock:
@@ -98,19 +103,21 @@ class LiveShop:
         language: Language | None = None,
     ) -> pl.DataFrame:  # fmt: skip
         """Score users now, from all that is known of them: the columns of `score_shard`, only who is eligible."""
-        return self._score(self.histories.of_users(users), as_of or self.now(), self.served, reasons, language)
+        return self.score_events(
+            self.histories.of_users(users), as_of=as_of or self.now(), reasons=reasons, language=language
+        )
+
+    def score_events(
+        self, events: pl.DataFrame, *, as_of: datetime, reasons: ReasonsFor, language: Language | None = None
+    ) -> pl.DataFrame:
+        """Score the users of these events, which must be all that is known of them."""
+        words = language or self.config.shop.language
+        return score_shard(events, as_of, self.served.bundle, reasons=reasons, language=words)
 
     def score_everybody(self, as_of: datetime) -> Iterator[pl.DataFrame]:
         """Score all eligible users, bucket by bucket, without reasons."""
-        served = self.served
         for events in self.histories.everybody():
-            yield self._score(events, as_of, served, "none", None)
-
-    def _score(
-        self, events: pl.DataFrame, as_of: datetime, served: Served, reasons: ReasonsFor, language: Language | None
-    ) -> pl.DataFrame:
-        words = language or self.config.shop.language
-        return score_shard(events, as_of, served.bundle, reasons=reasons, language=words)
+            yield self.score_events(events, as_of=as_of, reasons="none")
 
     def _cohort(self, model: str) -> NDArray[np.float64]:
         return np.sort(self.scores.probabilities(self.shop_id, model))

@@ -83,6 +83,12 @@ class Scores:
                 found.update((row.user_id, _score(row)) for row in rows)
         return found
 
+    def of_user(self, shop_id: str, user_id: str) -> StoredScore | None:
+        """The score of one user."""
+        with self._database.read() as connection:
+            row = connection.execute(_OF_USER, {"shop": shop_id, "user": user_id}).first()
+        return None if row is None else _score(row)
+
     def at_risk(
         self, shop_id: str, *, limit: int, bands: Sequence[str] = (), after: Page | None = None
     ) -> list[StoredScore]:
@@ -115,6 +121,9 @@ class Scores:
         wanted = select(scores.c.band, func.count()).where(scores.c.shop_id == shop_id).group_by(scores.c.band)
         with self._database.read() as connection:
             return {band: int(count) for band, count in connection.execute(wanted)}
+
+
+_OF_USER = select(scores).where(scores.c.shop_id == bindparam("shop"), scores.c.user_id == bindparam("user"))
 
 
 def _score(row: Row[Any]) -> StoredScore:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -14,10 +15,11 @@ from ebbtide.store.tables import idempotency
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call was answered."""
+    """What a call was answered; `counts`: what became of its events, empty for an answer from memory."""
 
     status: int
     response: bytes
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class Answers:
@@ -28,9 +30,14 @@ class Answers:
 
     def find(self, shop_id: str, key: str, request: bytes) -> Answer | None:
         """The answer to the same call, None if there was none. Raises InputError if the key came with another body."""
-        here = (idempotency.c.shop_id == shop_id) & (idempotency.c.key == key)
         with self._database.read() as connection:
-            row = connection.execute(select(idempotency).where(here)).first()
+            return self.find_within(connection, shop_id, key, request)
+
+    @staticmethod
+    def find_within(connection: Connection, shop_id: str, key: str, request: bytes) -> Answer | None:
+        """`find` as a part of the caller's transaction."""
+        here = (idempotency.c.shop_id == shop_id) & (idempotency.c.key == key)
+        row = connection.execute(select(idempotency).where(here)).first()
         if row is not None and row.request != hashlib.sha256(request).digest():
             raise InputError(
                 "this Idempotency-Key was used for another body: use a new key for a new call",

@@ -1,0 +1,66 @@
+"""The composition root of the service: from a workspace to a running process with its loops."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ebbtide.core.config import Config
+from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.serve.service import Service, make_service
+from ebbtide.store.database import Database
+
+
+def store_url(config: Config, root: Path) -> str:
+    """Where the operational store is."""
+    return config.serve.store or f"sqlite:///{(root / '.ebbtide' / 'service.db').resolve()}"
+
+
+@contextmanager
+def open_service(config: Config, root: Path) -> Iterator[Service]:
+    """The service of one workspace; closed at the end, with everything stored that was accepted."""
+    database = Database.open(store_url(config, root))
+    shop = LiveShop(config, root, config.serve.shop_id, database, memory_bytes=config.serve.memory)
+    service = make_service(config.serve, database, {shop.shop_id: shop})
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line. Messages hold no personal data, by the rules of who writes them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        told: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("request_id", "trace_id", "milliseconds"):
+            if hasattr(record, name):
+                told[name] = getattr(record, name)
+        if record.exc_info and record.exc_info[0] is not None:
+            told["exception"] = record.exc_info[0].__name__
+            frames = traceback.extract_tb(record.exc_info[2])[-8:]
+            told["where"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
+        return json.dumps(told, ensure_ascii=False)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Send the service's logs to stderr as JSON lines; uvicorn's own access log, which shows addresses, stays off."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name in ("ebbtide", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)

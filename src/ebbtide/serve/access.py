@@ -1,0 +1,117 @@
+"""Who may do what: a call carries a key of one shop, each address asks for one scope, and each key has a rate.
+
+Keys are looked up in the store and remembered for a few seconds, so a revoked key ends within that time.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from ebbtide.core.language import Text
+from ebbtide.serve.problems import ProblemError
+from ebbtide.store.keys import Key, Keys
+
+REMEMBERED_SECONDS = 2.0
+_MOST = 10_000
+_SEND = Text(
+    "send `Authorization: Bearer KEY` with a live key; `ebbtide keys create` makes one",
+    "请发送 `Authorization: Bearer KEY`，并使用有效密钥；`ebbtide keys create` 可创建",
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: `key_id` names the key in the audit, `shop_id` is the only shop that it may see."""
+
+    key_id: str
+    shop_id: str
+    key: Key
+
+
+@dataclass
+class _Bucket:
+    """A token bucket: `left` calls at once, refilled with time."""
+
+    left: float
+    at: float
+
+
+class Gate:
+    """Opens for live keys. `rate` calls a second and key, `burst` at once."""
+
+    def __init__(self, keys: Keys, *, now_us: Callable[[], int], rate: float, burst: int) -> None:
+        self._keys, self._now_us, self._rate, self._burst = keys, now_us, rate, burst
+        self._known: OrderedDict[str, tuple[float, Key | None]] = OrderedDict()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def admit(self, request: Request, scope: str) -> Caller:
+        """The caller, if the key is live, allows the scope and is not too fast.
+
+        Raises ProblemError: 401 without a live key, 403 without the scope, 429 with Retry-After.
+        """
+        secret = _secret(request)
+        key = self._find(secret) if secret else None
+        if key is None:
+            raise ProblemError("unauthorized", _SEND, {"WWW-Authenticate": 'Bearer realm="ebbtide"'})
+        self._count(key.key_id)
+        if not key.allows(scope):
+            detail = Text("it needs the scope {scope}", "需要权限范围 {scope}").format(scope=scope)
+            raise ProblemError("forbidden", detail)
+        return Caller(key.key_id, key.shop_id, key)
+
+    def _find(self, secret: str) -> Key | None:
+        now = time.monotonic()
+        known = self._known.get(secret)
+        if known is not None and now - known[0] < REMEMBERED_SECONDS:
+            key = known[1]
+            return key if key is not None and key.is_live(self._now_us()) else None
+        key = self._keys.find(secret, now_us=self._now_us())
+        self._known[secret] = (now, key)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return key
+
+    def _count(self, key_id: str) -> None:
+        now = time.monotonic()
+        bucket = self._buckets.setdefault(key_id, _Bucket(float(self._burst), now))
+        bucket.left = min(float(self._burst), bucket.left + (now - bucket.at) * self._rate)
+        bucket.at = now
+        if bucket.left < 1:
+            wait = max(1, round((1 - bucket.left) / self._rate))
+            detail = Text(
+                "this key may make {rate:g} calls a second: send more events a call, or slow down",
+                "该密钥每秒最多 {rate:g} 次请求：请在每次请求中发送更多事件，或放慢速度",
+            ).format(rate=self._rate)
+            raise ProblemError("rate_limited", detail, {"Retry-After": str(wait)})
+        bucket.left -= 1
+
+
+def allowed(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency of a route: the caller, who has the scope. The table of the docs is made from it."""
+
+    async def caller(request: Request) -> Caller:
+        gate: Gate = request.app.state.service.gate
+        return gate.admit(request, scope)
+
+    caller.scope = scope  # type: ignore[attr-defined]
+    return caller
+
+
+def _secret(request: Request) -> str:
+    """The key of `Bearer KEY`, or the user name of `Basic` as Segment's libraries send it; "" if there is none."""
+    kind, _, rest = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return rest.strip()[:256]
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(rest.strip()[:1024], validate=True).decode("ascii").partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    return ""

@@ -1,0 +1,66 @@
+"""What the service tells Prometheus: times, counts by reason, lags. No label ever holds anything of a person."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from ebbtide.events.live_event import Refusal
+from ebbtide.store.answers import Answer
+
+if TYPE_CHECKING:
+    from ebbtide.serve.intake import Call
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LAGS = (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 600.0, 3600.0, 86_400.0)
+
+
+class Metrics:
+    """One registry a service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "ebbtide_request_seconds",
+            "time of a call",
+            ("route", "method", "status"),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.events = Counter("ebbtide_events", "events that came in", ("result", "reason"), registry=self.registry)
+        self.event_lag = Histogram(
+            "ebbtide_event_lag_seconds", "from an event to its arrival", registry=self.registry, buckets=_LAGS
+        )
+        self.scoring = Histogram(
+            "ebbtide_scoring_seconds", "time of scoring", ("way",), registry=self.registry, buckets=_SECONDS
+        )
+        self.scored = Counter("ebbtide_scored_users", "users that were scored", ("way",), registry=self.registry)
+        self.waiting = Gauge("ebbtide_events_waiting", "events that wait to be stored", registry=self.registry)
+        self.unscored = Gauge(
+            "ebbtide_events_unscored", "stored events that no score knows yet", registry=self.registry
+        )
+        self.unlanded = Gauge(
+            "ebbtide_events_unlanded", "stored events that are not in the lake yet", registry=self.registry
+        )
+        self.freshness = Gauge(
+            "ebbtide_scores_age_seconds", "age of the oldest score of the last full run", registry=self.registry
+        )
+        self.failures = Counter(
+            "ebbtide_loop_failures", "runs of a loop that failed", ("loop", "code"), registry=self.registry
+        )
+
+    def stored(self, call: Call, answer: object) -> None:
+        """Count what became of a call's events."""
+        reasons = Tally(e.reason.value for e in call.events if isinstance(e, Refusal))
+        for reason, count in reasons.items():
+            self.events.labels("rejected", reason).inc(count)
+        told = answer.counts if isinstance(answer, Answer) else {}
+        for result in ("accepted", "duplicate"):
+            if told.get(result):
+                self.events.labels(result, "").inc(told[result])
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text form."""
+        return generate_latest(self.registry)

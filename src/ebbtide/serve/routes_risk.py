@@ -1,0 +1,222 @@
+"""What the service says about people: one user's risk, many users' risks, the list of those most at risk."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from typing import Annotated, Any, Literal
+
+import anyio.to_thread
+import orjson
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from ebbtide.core.language import Language, Text
+from ebbtide.core.windows import from_us
+from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.serve.access import Caller, allowed
+from ebbtide.serve.bodies import read_json
+from ebbtide.serve.problems import ProblemError, language_of
+from ebbtide.serve.service import Service
+from ebbtide.store.scores import Page, StoredScore
+
+router = APIRouter(tags=["risk"])
+MOST_USERS = 1_000
+Band = Literal["high", "medium", "low"]
+UserId = Annotated[str, Path(max_length=256, examples=["customer-17"])]
+
+
+class Reason(BaseModel):
+    """One reason in words, with the figures behind it. `contribution` is in log-odds."""
+
+    feature: str
+    value: float | None
+    usual: float | None
+    direction: Literal["raises", "lowers"]
+    contribution: float
+    text: str
+
+
+class Risk(BaseModel):
+    """A user's risk. A user who is not eligible under the churn definition has no probability."""
+
+    user_id: str = Field(examples=["customer-17"])
+    as_of: str = Field(description="moment of knowledge", examples=["2026-11-27T10:15:03Z"])
+    eligible: bool
+    churn_probability: float | None = Field(examples=[0.81])
+    percentile: float | None = Field(
+        description="share of the cohort at the same or a lower risk, in %", examples=[96.2]
+    )
+    band: Band | None
+    expected_orders: float | None
+    value_at_risk: float | None
+    reasons: list[Reason] | None
+    model: str | None
+    computed: Literal["now", "stored"]
+
+
+class Risks(BaseModel):
+    """Risks, in the order of the question."""
+
+    risks: list[Risk]
+
+
+class Users(BaseModel):
+    """A question about 1 to 1,000 users."""
+
+    user_ids: list[str] = Field(min_length=1, max_length=MOST_USERS, examples=[["customer-17", "customer-18"]])
+    reasons: bool = False
+
+
+class RiskPage(BaseModel):
+    """A page of the list, most at risk first; `next` is the cursor of the page behind it, null on the last."""
+
+    risks: list[Risk]
+    next: str | None
+
+
+@router.get("/v1/users/{user_id}/risk", response_model=Risk)
+async def user_risk(
+    request: Request,
+    user_id: UserId,
+    caller: Annotated[Caller, Depends(allowed("risk:read"))],
+    stored: Annotated[bool, Query(description="the newest stored score instead of one computed now")] = False,
+) -> Response:
+    """One user's risk with reasons, computed now from everything that was accepted; or the stored score."""
+    service: Service = request.app.state.service
+    shop, language = service.shop_of(caller), language_of(request)
+    if stored:
+        found = shop.scores.of_user(shop.shop_id, user_id)
+        if found is None:
+            raise ProblemError("not_found", Text("no stored score of this user", "该用户没有已存储的评分"))
+        told = _stored(found, language)
+    else:
+        told = (await _computed(service, shop, [user_id], language, reasons=True))[0]
+    service.trail.note(caller, "risk.read", user_id=user_id, request_id=request.state.request_id)
+    return _json(told)
+
+
+@router.post(
+    "/v1/risk",
+    response_model=Risks,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": Users.model_json_schema()}},
+        }
+    },
+)
+async def many_risks(request: Request, caller: Annotated[Caller, Depends(allowed("risk:read"))]) -> Response:
+    """The risks of up to 1,000 users, computed now; an unknown user is told as not eligible."""
+    service: Service = request.app.state.service
+    told, _ = await read_json(request, service.settings.max_body_bytes)
+    users, reasons = _asked(told)
+    shop = service.shop_of(caller)
+    risks = await _computed(service, shop, users, language_of(request), reasons=reasons, missing=False)
+    for user in users:
+        service.trail.note(caller, "risk.read", user_id=user, request_id=request.state.request_id)
+    return _json({"risks": risks})
+
+
+@router.get("/v1/at-risk", response_model=RiskPage)
+async def at_risk(
+    request: Request,
+    caller: Annotated[Caller, Depends(allowed("risk:read"))],
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    band: Annotated[list[Band] | None, Query(description="only these bands")] = None,
+    cursor: Annotated[str | None, Query(max_length=1024, description="`next` of the page before")] = None,
+) -> Response:
+    """The stored list, most at risk first, page by page."""
+    service: Service = request.app.state.service
+    shop, language = service.shop_of(caller), language_of(request)
+    rows = shop.scores.at_risk(shop.shop_id, limit=limit, bands=band or (), after=_page(cursor) if cursor else None)
+    more = _cursor(rows[-1]) if len(rows) == limit else None
+    service.trail.note(
+        caller, "list.read", request_id=request.state.request_id, detail={"users": len(rows), "limit": limit}
+    )
+    return _json({"risks": [_stored(row, language) for row in rows], "next": more})
+
+
+async def _computed(
+    service: Service, shop: LiveShop, users: list[str], language: Language, *, reasons: bool, missing: bool = True
+) -> list[dict[str, Any]]:
+    """Score users in a thread, so that other calls go on."""
+
+    def work() -> list[dict[str, Any]]:
+        started, as_of, served = time.perf_counter(), shop.now(), shop.served
+        events = shop.histories.of_users(users)
+        if missing and events.is_empty():
+            raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
+        scored = shop.score_events(events, as_of=as_of, reasons="all" if reasons else "none", language=language)
+        percentiles = served.percentiles(scored["churn_probability"].to_numpy())
+        rows = {
+            row["user_id"]: {**row, "percentile": p}
+            for row, p in zip(scored.iter_rows(named=True), percentiles, strict=True)
+        }
+        way = "one" if len(users) == 1 else "many"
+        service.metrics.scoring.labels(way).observe(time.perf_counter() - started)
+        service.metrics.scored.labels(way).inc(len(users))
+        return [_risk(user, as_of, rows.get(user)) for user in users]
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def _risk(user: str, as_of: Any, row: dict[str, Any] | None) -> dict[str, Any]:
+    known = row or {}
+    names = ("churn_probability", "percentile", "band", "expected_orders", "value_at_risk", "reasons", "model")
+    told = {name: known.get(name) for name in names}
+    return {"user_id": user, "as_of": _iso(as_of), "eligible": row is not None, **told, "computed": "now"}
+
+
+def _stored(row: StoredScore, language: Language) -> dict[str, Any]:
+    names = ("churn_probability", "percentile", "band", "expected_orders", "value_at_risk", "model")
+    return {
+        "user_id": row.user_id,
+        "as_of": _iso(from_us(row.as_of_us)),
+        "eligible": True,
+        **{name: getattr(row, name) for name in names},
+        "reasons": orjson.loads(row.reasons) if row.reasons else None,
+        "computed": "stored",
+    }
+
+
+def _iso(moment: Any) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def _asked(told: object) -> tuple[list[str], bool]:
+    users = told.get("user_ids") if isinstance(told, dict) else None
+    flag = told.get("reasons", False) if isinstance(told, dict) else None
+    fits = isinstance(users, list) and 0 < len(users) <= MOST_USERS and isinstance(flag, bool)
+    if not fits or not all(isinstance(u, str) and 0 < len(u) <= 256 and _is_text(u) for u in users or ()):
+        raise ProblemError(
+            "invalid",
+            Text(
+                'expected {{"user_ids": [1 to {most:,} texts], "reasons": true or false}}',
+                '应为 {{"user_ids": [1 到 {most:,} 个文本], "reasons": true 或 false}}',
+            ).format(most=MOST_USERS),
+        )
+    assert isinstance(users, list)
+    return users, bool(flag)
+
+
+def _is_text(text: str) -> bool:
+    """Whether a store can hold it: no NUL, no half characters."""
+    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _cursor(row: StoredScore) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([row.churn_probability, row.user_id])).decode()
+
+
+def _page(cursor: str) -> Page:
+    try:
+        probability, user = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        return Page(float(probability), str(user))
+    except (ValueError, TypeError, binascii.Error, UnicodeEncodeError):
+        raise ProblemError("bad_request", Text("the cursor is not one of ours", "游标无效")) from None
+
+
+def _json(told: object) -> Response:
+    return Response(orjson.dumps(told), media_type="application/json")
