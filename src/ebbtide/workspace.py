@@ -42,6 +42,7 @@ from ebbtide.pipeline.plan import plan
 from ebbtide.pipeline.plan_report import PlanReport
 from ebbtide.pipeline.pretrain import PretrainReport, pretrain_workspaces
 from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export_quarantine, list_quarantine
+from ebbtide.pipeline.recommend import Recommendations, recommend
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
 from ebbtide.pipeline.study import Sampler
@@ -211,6 +212,28 @@ class Workspace:
     def explain(self, user_id: str, *, as_of: Moment | None = None, bundle: str | None = None) -> Explanation:
         """One user: risk, reasons, history."""
         return explain(self.config, self.path, user_id, as_of=_moment(as_of), bundle=bundle, language=self._language)
+
+    def recommend(
+        self,
+        user_id: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        count: int | None = None,
+        without: str | Path | None = None,
+        fresh: bool = False,
+    ) -> Recommendations:
+        """What to show one user, or everybody, and why. The recommender is fitted when it is missing or out of date, or
+        `fresh` asks for it; `without` is a file of item ids that are not to be shown."""
+        return recommend(
+            self.config,
+            self.path,
+            user_id,
+            as_of=_moment(as_of),
+            count=count,
+            without=Path(without) if without else None,
+            fresh=fresh,
+            progress=self._progress,
+        )
 
     def backtest(self, *, moments: int = 8, model: str | None = None) -> BacktestReport:
         """The same model policy at many past moments."""

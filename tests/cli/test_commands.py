@@ -25,6 +25,7 @@ READING = [
     ["quarantine", "list"],
     ["report", "--out", "OUT"],
     ["explain", "USER"],
+    ["recommend", "USER"],
     ["models", "compare", "FIRST"],
 ]
 
@@ -291,3 +292,16 @@ def test_init_of_a_file_that_is_not_there_names_it(tmp_path: Path, answer: Any) 
     assert (
         "nothing.csv" in answer("init", str(tmp_path / "nothing.csv"), "-w", str(tmp_path), code=2)["error"]["message"]
     )
+
+
+def test_recommend_writes_everybodys_lists_in_the_language_spoken(shop: Path, tmp_path: Path, answer: Any) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(shop, folder)
+    out = tmp_path / "lists.csv"
+    told = answer("recommend", "-w", str(folder), "--out", str(out), "--count", "3", "--lang", "zh")
+    frame = pl.read_csv(out)
+    assert (told["out"], len(frame)) == (str(out), 3 * told["users"])
+    assert frame["text"].str.contains("[一-鿿]").all()
+    one = answer("recommend", a_user(folder), "-w", str(folder), "--count", "3")
+    assert [item["rank"] for item in one["items"]] == [1, 2, 3]
+    assert answer("recommend", "-w", str(folder), "--without", str(tmp_path / "none.txt"), code=2)

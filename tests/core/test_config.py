@@ -39,6 +39,8 @@ OTHER: dict[tuple[str, str], Any] = {
     ("deep", "learning_rate"): 0.01,
     ("profiles", "clusters"): 7,
     ("tracking", "mlflow"): "file:mlruns",
+    ("recommend", "window"): "60d",
+    ("recommend", "bought_before"): "hide",
     ("actions", "period"): "7d",
     ("actions", "cooldown"): "3d",
     ("actions", "quiet"): "21:00-08:00",

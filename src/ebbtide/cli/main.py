@@ -41,6 +41,7 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("score", Text("the ranked list of customers at risk, with reasons", "按风险排序的顾客名单及原因")),
     ("plan", Text("one action a customer, or none, within a budget", "在预算内为每位顾客选一个动作或不做")),
     ("explain", Text("one customer: risk, reasons, history", "单个顾客：风险、原因、历史")),
+    ("recommend", Text("what to show one customer, or everybody, and why", "向某位或所有顾客推荐什么，以及理由")),
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
     ("compare", Text("train several models and judge them side by side", "训练多个模型并逐一对比")),

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from ebbtide.core.action_settings import ActionConfig, ActionsConfig, CampaignConfig, action_problems
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.language import Text
+from ebbtide.core.outreach_settings import RecommendConfig
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.settings import (
     AugmentConfig,
@@ -62,6 +63,7 @@ class Config(Stage):
     campaign: CampaignConfig = CampaignConfig()
     serve: ServeConfig = ServeConfig()
     tracking: TrackingConfig = TrackingConfig()
+    recommend: RecommendConfig = RecommendConfig()
 
     def sources(self) -> list[SourceConfig]:
         """The sources, each with its name: the given one, else its table, numbered where several share it."""

@@ -39,6 +39,11 @@ class Places:
         return self.home / "tuning"
 
     @property
+    def recommender(self) -> Path:
+        """The fitted recommender."""
+        return self.home / "recommender"
+
+    @property
     def runs(self) -> Path:
         """A record of every run."""
         return self.home / "runs"
