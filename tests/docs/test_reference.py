@@ -62,6 +62,7 @@ def _settings() -> list[tuple[str, str]]:
 
 OTHER_VALUES = {
     ("shop", "timezone"): "Asia/Shanghai", ("shop", "arrival_lag"): "2h", ("shop", "language"): "zh",
+    ("recommend", "window"): "60d", ("recommend", "bought_before"): "hide",
     ("churn", "outcome"): "support", ("churn", "horizon"): "45d", ("churn", "eligible"): "any in 99d",
     ("churn", "gap"): "3d", ("bands", "high"): 0.9, ("bands", "medium"): 0.1,
     ("items", "encoder"): "pictures", ("tracking", "mlflow"): "file:mlruns", ("deep", "device"): "cpu",
