@@ -21,7 +21,7 @@ class RecommendConfig(Stage):
         "earlier moments, one window apart, to learn the order from",
         "学习排序所用的历史时点数，相隔一个窗口",
         ge=0,
-        le=24,
+        le=100,
     )
     bought_before: Literal["auto", "show", "hide"] = setting(
         "auto",
