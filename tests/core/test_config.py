@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -68,6 +69,8 @@ def another_value(section: str, key: str) -> Any:
     default = getattr(SECTIONS[section](), key)
     if isinstance(default, bool):
         return not default
+    if isinstance(default, str) and re.fullmatch(r"\d+(ms|[smhdw])", default):
+        return "45m"
     return default + type(default)(60) if isinstance(default, int | float) else "other"
 
 

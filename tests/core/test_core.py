@@ -47,7 +47,7 @@ def test_durations(text: str, span: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-3d", "3 y", "3d4h", "１d x"])
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(InputError, match="write a number and s, m, h, d or w"):
+    with pytest.raises(InputError, match="write a number and ms, s, m, h, d or w"):
         parse_duration(text)
 
 

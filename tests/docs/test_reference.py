@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import get_origin
@@ -96,6 +97,8 @@ def _other(default: object) -> object:
         return not default
     if isinstance(default, int | float):
         return default * 2 + 7
+    if isinstance(default, str) and re.fullmatch(r"\d+(ms|[smhdw])", default):
+        return "45m"
     return ["something"] if isinstance(default, list) else f"{default}something"
 
 
