@@ -52,6 +52,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("actions", "max_share"): 0.5,
     ("actions", "guard_share"): 0.02,
     ("actions", "allow"): ["u1"],
+    ("train", "treated"): "keep",
     ("campaign", "holdout"): 0.1,
     ("campaign", "control"): 0.3,
     ("campaign", "alpha"): 0.1,

@@ -194,6 +194,12 @@ class TrainConfig(Stage):
         "对参与的模型使用 `ebbtide tune` 找到的参数",
     )
     bootstrap: int = setting(300, "draws of each interval", "每个区间的自助抽样次数", ge=50)
+    treated: Literal["keep", "leave_out"] = setting(
+        "leave_out",
+        "rows of customers who got an action inside the outcome window: leave_out (the risk is that without an action) or "
+        "keep (figures are then told apart)",
+        "结果窗口内获得过动作的顾客的行：leave_out（不参与，风险即不采取动作时的风险）或 keep（保留，指标分开给出）",
+    )
 
 
 class DeepConfig(Stage):

@@ -23,7 +23,8 @@ class Rows:
     user (N,) a stable hash of the user; names (F,) column names. `embargo_us`: how long after its as_of a row's
     label is known (gap + horizon). `stayed_us` (N,): from when on it was known that the user stayed, `NEVER_US` for
     those who churned; None: that was known when the window closed. `sequences`: the events behind each row, where a
-    model asked for them. Rows stand in the order (as_of, user), so that fits do not depend on the lake.
+    model asked for them. `treated` (N,): an action fell into the row's outcome window; None: that is not asked. Rows
+    stand in the order (as_of, user), so that fits do not depend on the lake.
     """
 
     X: Matrix
@@ -34,6 +35,7 @@ class Rows:
     embargo_us: int = 0
     stayed_us: NDArray[np.int64] | None = None
     sequences: Sequences | None = None
+    treated: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -42,10 +44,10 @@ class Rows:
         """The rows at `index`, a mask or positions."""
         stayed = None if self.stayed_us is None else self.stayed_us[index]
         events = None if self.sequences is None else self.sequences.take(index)
+        treated = None if self.treated is None else self.treated[index]
         as_of, user = self.as_of_us[index], self.user[index]
-        return replace(
-            self, X=self.X[index], y=self.y[index], as_of_us=as_of, user=user, stayed_us=stayed, sequences=events
-        )
+        taken = replace(self, X=self.X[index], y=self.y[index], as_of_us=as_of, user=user)
+        return replace(taken, stayed_us=stayed, sequences=events, treated=treated)
 
     def widened(self, names: tuple[str, ...], columns: Matrix) -> Rows:
         """With more columns at the end of X."""

@@ -157,7 +157,7 @@ def collect(
     sentiment: Sentiment = SHIPPED_SENTIMENT,
 ) -> Rows:
     """Features of every cohort member at every moment, in the order (as_of, user); `with_events`: and the events behind
-    them. `sentiment` reads texts."""
+    them. `sentiment` reads texts. A column `treated` of the cohorts goes along, and is no feature."""
     if not len(cohorts):
         raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
     user, at_us = hash_texts(cohorts["user_id"]), cohorts["as_of"].dt.epoch("us").to_numpy()
@@ -181,7 +181,8 @@ def collect(
     stayed = cohorts["stayed_at"].dt.epoch("us").fill_null(NEVER_US).to_numpy()[order]
     sequences = Sequences(EventLog.joined(logs), log_user, at_us[order]) if with_events else None
     names, embargo = catalogue.names, definition.closing_us
-    return Rows(X, y[order], at_us[order], user[order], names, embargo, stayed, sequences)
+    treated = cohorts["treated"].to_numpy()[order] if "treated" in cohorts.columns else None
+    return Rows(X, y[order], at_us[order], user[order], names, embargo, stayed, sequences, treated)
 
 
 def _sampled(cohorts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

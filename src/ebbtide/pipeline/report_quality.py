@@ -65,12 +65,18 @@ _PROFIT = (
 )
 _KINDS: dict[str, Text] = {
     "tenure_days": Text("days since first order", "首单后天数"),
+    "action": Text("action inside the window", "窗口内是否有动作"),
     "order_value": Text("mean order value", "平均订单金额"),
     "country": Text("country", "国家"),
     "channel": Text("channel", "渠道"),
     "device": Text("device", "设备"),
 }
-_GROUPS: dict[str, Text] = {"(unknown)": Text("unknown", "未知"), "(other)": Text("all others", "其他")}
+_GROUPS: dict[str, Text] = {
+    "(unknown)": Text("unknown", "未知"),
+    "(other)": Text("all others", "其他"),
+    "treated": Text("an action", "有动作"),
+    "untreated": Text("no action", "无动作"),
+}
 _CARD_LIMITS = (
     Text("What it does not say", "它不说明什么"),
     Text(

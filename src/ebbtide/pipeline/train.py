@@ -65,6 +65,7 @@ from ebbtide.pipeline.rehearsal import (
 from ebbtide.pipeline.tone import sentiment_for
 from ebbtide.pipeline.tracking import Run, track
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
+from ebbtide.pipeline.treated import Treatments
 from ebbtide.pipeline.tuned import Tuned, load_tuned
 from ebbtide.pipeline.verdict import Verdict, judge_rehearsals, past_section
 from ebbtide.sequences.items.vectors import ItemVectors
@@ -73,7 +74,8 @@ from ebbtide.sequences.items.vectors import ItemVectors
 @dataclass(frozen=True)
 class TrainReport(Readable):
     """What `train` did. `verdict` holds the honest figures of the policy; `sampled` is the share of users whose rows
-    were used; `moments` how many closed cutoffs the bundle learnt from; `problems` what went wrong beside the bundle."""
+    were used; `moments` how many closed cutoffs the bundle learnt from; `problems` what went wrong beside the bundle;
+    `left_out` rows of treated customers that were neither learnt from nor judged."""
 
     bundle: str
     model: str
@@ -91,6 +93,7 @@ class TrainReport(Readable):
     continuation: Continuation | None = None
     problems: tuple[Text, ...] = ()
     comeback: Text | None = None
+    left_out: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -127,6 +130,7 @@ class TrainReport(Readable):
                     f"使用了 {self.sampled:.1%} 用户的固定样本（train.max_rows）",
                 )
             )
+        lines += [_LEFT_OUT.format(count=self.left_out)] if self.left_out else []
         lines += [_TUNED.format(model=name, known=from_us(t.known_us)) for name, t in self.tuned.items()]
         if self.sufficiency.level == "warn":
             lines.append(self.sufficiency.text)
@@ -154,6 +158,7 @@ class Prepared:
     people: dict[int, Population]
     base: Setting
     sentiment: Sentiment
+    left_out: int = 0
     tuned: dict[str, Tuned] = field(default_factory=dict)
     item_vectors: Callable[[datetime], ItemVectors | None] | None = None
 
@@ -186,6 +191,11 @@ class Prepared:
 
 
 _FITTING = Text("fitting on all closed moments", "用全部已结束时点拟合")
+_LEFT_OUT = Text(
+    "{count:,} rows of customers who got an action inside the outcome window are left out: the risk and all figures are "
+    "those without an action ([train] treated)",
+    "结果窗口内获得过动作的顾客共 {count:,} 行未计入：风险与全部指标均为不采取动作时的情况（[train] treated）",
+)
 _TUNED = Text(
     "{model}: settings tuned on outcomes known at {known:%Y-%m-%d}; rehearsed moments before that day helped to choose"
     " them, the newest one did not",
@@ -274,6 +284,7 @@ def keep(
         tuned=ready.tuned,
         continuation=continuation,
         comeback=Text(**bundle.manifest["comeback"]),
+        left_out=ready.left_out,
     )
 
 
@@ -301,7 +312,11 @@ def prepare(
     gate.check()
     moments = training_moments(seen.first_outcome_us, seen.until_us, definition, config.train.max_cutoffs)
     cohorts = label(lake, definition, moments, until, progress)
+    treatments = Treatments.known_at(lake, definition, until)
+    leave_out = bool(treatments) and config.train.treated == "leave_out"
+    cohorts = treatments.without(cohorts) if leave_out else cohorts
     used, share = sample_cohorts(cohorts, config.train.max_rows, config.train.seed)
+    used = treatments.marked(used) if treatments and not leave_out else used
     catalogue = shop_catalogue(config, root, definition, seen)
     rehearsed = held_out_moments(moments, definition.closing_us, held_out)
     wanted = [*rehearsed, seen.until_us]
@@ -321,6 +336,7 @@ def prepare(
         rows=rows,
         sentiment=sentiment,
         sampled=share,
+        left_out=treatments.left_out,
         held_out=rehearsed,
         people=populations(lake, definition, wanted, share, config.train.seed, progress),
         base=Setting(

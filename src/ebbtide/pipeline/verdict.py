@@ -161,8 +161,11 @@ def _judge(rehearsed: Rehearsed, config: Config) -> PastMoment:
 
 
 def _groups(cohort: Rows) -> dict[str, NDArray[np.object_]]:
-    """Slices by tenure and, where money is known, by average order value (quarters of the cohort)."""
+    """Slices by tenure, by whether an action fell into the window and, where money is known, by average order value
+    (quarters of the cohort)."""
     groups = {"tenure_days": range_labels(cohort.column(_TENURE).astype(np.float64), _TENURE_EDGES)}
+    if cohort.treated is not None and cohort.treated.any():
+        groups["action"] = np.where(cohort.treated, "treated", "untreated").astype(object)
     values = _values(cohort)
     if values is not None and np.isfinite(values).any():
         edges = np.unique([float(f"{q:.2g}") for q in np.nanquantile(values, [0.25, 0.5, 0.75])])
