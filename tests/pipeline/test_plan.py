@@ -231,6 +231,22 @@ def test_exploration_is_logged(planned: Plan) -> None:
     assert any("customers are left to chance" in f.en for f in done.findings)
 
 
+def test_thompson_sampling_plans_within_the_budget_and_logs_chances(planned: Plan) -> None:
+    """The coupon has no assumed effect: that is no reason not to try it."""
+    blank = {k: v for k, v in COUPON.items() if k != "assumed_effect"}
+    done = planned(MESSAGE, blank, CALL, budget=60.0, assignment="thompson")
+    assert 0 < done.frame["cost"].sum() <= 60.0
+    assert ((done.frame["propensity"] > 0) & (done.frame["propensity"] <= 1)).all()
+    assert done.frame["propensity"].n_unique() > 10
+    assert {line.effect for line in done.lines} == {"learnt"}
+    assert any("Thompson sampling" in f.en for f in done.findings)
+    assert done.frame.equals(planned(MESSAGE, blank, CALL, budget=60.0, assignment="thompson").frame)
+
+
+def test_caution_without_measurements_says_that_it_did_nothing(planned: Plan) -> None:
+    assert any("cautious needs measured effects" in f.en for f in planned(cautious=True).findings)
+
+
 def test_nothing_of_the_future_changes_a_plan(
     planned: Plan, trained: Trained, sim_log: pl.DataFrame, open_shop: OpenShop
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from ebbtide.actions.catalogue import Action
 from ebbtide.actions.hull import Vector
 
-ASSUMED, MEASURED, UNKNOWN = "assumed", "measured", "unknown"
+ASSUMED, MEASURED, LEARNT, UNKNOWN = "assumed", "measured", "learnt", "unknown"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measured worth of one action for each user, (N,), in money, and the lower end of its interval, (N,)."""
+
+    worth: Vector
+    low: Vector
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,24 @@ class Effects:
         """(1, A): whether anything is known or assumed of the action."""
         return np.array([[s != UNKNOWN for s in self.source]])
 
-    def replaced(self, place: int, worth: Vector) -> Effects:
-        """The same with the measured worth (N,) of one action."""
-        changed = self.worth.copy()
-        changed[:, place] = worth
-        return Effects(changed, tuple(MEASURED if p == place else s for p, s in enumerate(self.source)))
+
+def effects_of(
+    value_at_risk: Vector,
+    actions: Sequence[Action],
+    measured: Mapping[str, Measured],
+    *,
+    margin: float,
+    cautious: bool = False,
+) -> Effects:
+    """Measured where an experiment told (its lower end if `cautious`), else assumed; `measured`: by action name."""
+    assumed = assumed_effects(value_at_risk, actions, margin=margin)
+    worth, source = assumed.worth.copy(), list(assumed.source)
+    for place, action in enumerate(actions):
+        if action.name in measured:
+            told = measured[action.name]
+            worth[:, place] = told.low if cautious else told.worth
+            source[place] = MEASURED
+    return Effects(worth, tuple(source))
 
 
 def assumed_effects(value_at_risk: Vector, actions: Sequence[Action], *, margin: float) -> Effects:

@@ -93,6 +93,11 @@ def check_budget(budget: float) -> None:
 def _choose(ready: Ready, config: Config) -> tuple[Assignment, Exploration | None, Vector]:
     """The assignment, what was left to chance, and the chance with which each user got what it says."""
     allowed = ready.eligibility.allowed
+    group = ready.limits.group if ready.limits.groups else np.zeros(len(ready.gain), np.int64)
+    if ready.sampler is not None:
+        chosen = assign(ready.sampler.sampled() - ready.cost, ready.cost, allowed, ready.limits)
+        chance = ready.sampler.propensities(chosen.choice, ready.cost, allowed, group, chosen.prices)
+        return chosen, None, np.where(allowed.any(axis=1), chance, 1.0)
     if not config.actions.epsilon:
         chosen = assign(ready.gain, ready.cost, allowed, ready.limits)
         return chosen, None, np.ones(len(chosen.choice))
@@ -101,7 +106,6 @@ def _choose(ready: Ready, config: Config) -> tuple[Assignment, Exploration | Non
     rest = without_explorers(ready.limits, ready.cost, drawn)
     settled = allowed & ~drawn.explores[:, None]
     chosen = assign(ready.gain, ready.cost, settled, rest)
-    group = ready.limits.group if ready.limits.groups else np.zeros(len(luck), np.int64)
     would, _, _ = chosen.prices.choose(ready.gain, ready.cost, allowed, group)
     by_policy = np.where(drawn.explores, would, chosen.choice)
     choice = np.where(drawn.explores, np.maximum(drawn.drawn, -1), chosen.choice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ebbtide.actions.effects import ASSUMED
+from ebbtide.actions.effects import ASSUMED, MEASURED
 from ebbtide.actions.eligibility import RULES
 from ebbtide.actions.exploration import Exploration
 from ebbtide.actions.guard import LEAST_USERS
@@ -43,6 +43,18 @@ def plan_findings(
                 "the abuse guard needs {least} customers to tell what is usual: it kept nobody back",
                 "滥用防护至少需要 {least} 位顾客才能判断何为正常：未限制任何人",
             ).format(least=LEAST_USERS)
+        )
+    if ready.sampler is not None:
+        found.append(
+            Text(
+                "Thompson sampling: effects are learnt from {count:,} past exposures with a known outcome, and each customer's "
+                "action is drawn by how likely it is the best; propensities are logged",
+                "汤普森采样：效果由 {count:,} 条结果已知的历史曝光学得，按每个动作为最优的可能性抽取；倾向值已记录",
+            ).format(count=ready.facts.history.height)
+        )
+    elif config.actions.cautious and MEASURED not in ready.effects.source:
+        found.append(
+            Text("cautious needs measured effects: it changed nothing", "cautious 需要已测量的效果：未产生任何变化")
         )
     if drawn is not None:
         found.append(_exploration_finding(config, drawn))

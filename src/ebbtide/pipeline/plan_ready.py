@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ebbtide.actions.catalogue import Action
 from ebbtide.actions.conditions import conditions_met
-from ebbtide.actions.effects import Effects, assumed_effects, known_value_at_risk
+from ebbtide.actions.effects import LEARNT, Effects, effects_of, known_value_at_risk
 from ebbtide.actions.eligibility import (
     Eligibility,
     caps_kept,
@@ -25,16 +25,19 @@ from ebbtide.actions.eligibility import (
 from ebbtide.actions.guard import Suspicion, suspect
 from ebbtide.actions.hull import Vector
 from ebbtide.actions.limits import Limits
+from ebbtide.actions.thompson import Sampler, context_of, learn, prior_of
 from ebbtide.core.config import Config
 from ebbtide.core.errors import ConfigError
 from ebbtide.core.language import Text
 from ebbtide.core.settings import did_you_mean
 from ebbtide.pipeline.plan_facts import PlanFacts
+from ebbtide.pipeline.plan_history import history_of
 
 
 @dataclass(frozen=True)
 class Ready:
-    """Everything about N users and A actions that a plan is chosen from; all matrices (N, A)."""
+    """Everything about N users and A actions that a plan is chosen from; all matrices (N, A). `sampler`: where effects
+    are still being learnt."""
 
     actions: tuple[Action, ...]
     facts: PlanFacts
@@ -45,13 +48,20 @@ class Ready:
     gain: Vector
     limits: Limits
     groups: tuple[str, ...]
+    sampler: Sampler | None = None
 
 
 def prepare_plan(config: Config, actions: tuple[Action, ...], facts: PlanFacts, budget: float) -> Ready:
     """Who may get what, at which cost and expected gain."""
     probability = facts.number("churn_probability")
     at_risk, _ = known_value_at_risk(facts.number("value_at_risk"), probability, config.profit.clv)
-    effects = assumed_effects(at_risk, actions, margin=config.actions.margin)
+    sampler = None
+    if config.actions.assignment == "thompson" and facts.profile.height:
+        sampler = _sampler(config, actions, facts, probability, at_risk)
+        effects = Effects(sampler.expected(), (LEARNT,) * len(actions))
+    else:
+        shared = config.actions
+        effects = effects_of(at_risk, actions, facts.measured, margin=shared.margin, cautious=shared.cautious)
     suspicion = _suspicion(config, facts)
     eligibility = _eligibility(config, actions, facts, effects, suspicion)
     cost = np.tile([a.expected_cost for a in actions], (facts.profile.height, 1))
@@ -60,7 +70,18 @@ def prepare_plan(config: Config, actions: tuple[Action, ...], facts: PlanFacts, 
     if config.actions.group and facts.profile.height:
         codes, groups = _groups(facts.profile, config.actions.group)
         limits = limits.with_shares(codes, config.actions.min_share, config.actions.max_share)
-    return Ready(actions, facts, effects, eligibility, suspicion, cost, effects.worth - cost, limits, groups)
+    return Ready(actions, facts, effects, eligibility, suspicion, cost, effects.worth - cost, limits, groups, sampler)
+
+
+def _sampler(
+    config: Config, actions: Sequence[Action], facts: PlanFacts, probability: Vector, at_risk: Vector
+) -> Sampler:
+    posterior = learn(
+        prior_of(actions, float(probability.mean())), history_of(facts.history, [a.name for a in actions])
+    )
+    x = context_of(facts.number("outcome_days"), facts.number("days_since_outcome"))
+    value = config.actions.margin * at_risk / np.maximum(probability, 1e-6)
+    return Sampler(posterior, x, probability, value, config.actions.seed)
 
 
 def _eligibility(
