@@ -104,8 +104,9 @@ def learn(prior: Posterior, history: History) -> Posterior:
         if np.abs(step).max() < 1e-9:
             break
     p = _sigmoid(X @ theta)
-    spread = np.linalg.inv((X * (p * (1 - p))[:, None]).T @ X + precision)[CONTEXT:, CONTEXT:]
-    return Posterior(theta[CONTEXT:].reshape(actions, CONTEXT), spread.reshape(actions, CONTEXT, actions, CONTEXT))
+    spread: Vector = np.linalg.inv((X * (p * (1 - p))[:, None]).T @ X + precision)[CONTEXT:, CONTEXT:]
+    covariance: Vector = spread.reshape(actions, CONTEXT, actions, CONTEXT).astype(np.float64)
+    return Posterior(theta[CONTEXT:].reshape(actions, CONTEXT), covariance)
 
 
 @dataclass(frozen=True)
