@@ -104,8 +104,8 @@ def learn(prior: Posterior, history: History) -> Posterior:
         if np.abs(step).max() < 1e-9:
             break
     p = _sigmoid(X @ theta)
-    spread: Vector = np.linalg.inv((X * (p * (1 - p))[:, None]).T @ X + precision)[CONTEXT:, CONTEXT:]
-    covariance: Vector = spread.reshape(actions, CONTEXT, actions, CONTEXT).astype(np.float64)
+    spread = np.linalg.inv((X * (p * (1 - p))[:, None]).T @ X + precision)[CONTEXT:, CONTEXT:]
+    covariance = np.asarray(spread.reshape(actions, CONTEXT, actions, CONTEXT), np.float64)
     return Posterior(theta[CONTEXT:].reshape(actions, CONTEXT), covariance)
 
 
