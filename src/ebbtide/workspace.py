@@ -22,6 +22,7 @@ from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import as_utc, parse_duration, parse_moment
 from ebbtide.dashboard.page import Page, render_report
 from ebbtide.events.table_file import TableFile, read_table, table_of_frame
+from ebbtide.explain.profile import Profile
 from ebbtide.pipeline import bundles
 from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.campaign import Ask, CampaignList, Started, list_campaigns, start_campaign, stop_campaign
@@ -33,6 +34,7 @@ from ebbtide.pipeline.comparison import ModelComparison
 from ebbtide.pipeline.compress import Wanted, compress
 from ebbtide.pipeline.compression import Compression
 from ebbtide.pipeline.continuing import continue_training
+from ebbtide.pipeline.drivers import DriversReport, drivers
 from ebbtide.pipeline.effect import CampaignEffect, CampaignReport, effect, effects
 from ebbtide.pipeline.effect_policy import PolicyEffect, policy_effect
 from ebbtide.pipeline.explain import Explanation, explain
@@ -41,10 +43,13 @@ from ebbtide.pipeline.init import InitReport, init
 from ebbtide.pipeline.plan import plan
 from ebbtide.pipeline.plan_report import PlanReport
 from ebbtide.pipeline.pretrain import PretrainReport, pretrain_workspaces
+from ebbtide.pipeline.profile import profile
+from ebbtide.pipeline.profiles import profile_frame
 from ebbtide.pipeline.quarantine import QuarantineExport, QuarantineList, export_quarantine, list_quarantine
 from ebbtide.pipeline.recommend import Recommendations, recommend
 from ebbtide.pipeline.report import collect_report
 from ebbtide.pipeline.score import ReasonsFor, ScoreReport, score
+from ebbtide.pipeline.segments import SegmentsReport, segments
 from ebbtide.pipeline.study import Sampler
 from ebbtide.pipeline.table_data import TableQuestion
 from ebbtide.pipeline.table_score import TableScores, score_table
@@ -234,6 +239,31 @@ class Workspace:
             fresh=fresh,
             progress=self._progress,
         )
+
+    def profile(self, user_id: str, *, as_of: Moment | None = None, bundle: str | None = None) -> Profile:
+        """One user: stage, segment, outlook, habits, what changed lately, reasons."""
+        return profile(self.config, self.path, user_id, as_of=_moment(as_of), bundle=bundle, language=self._language)
+
+    def profiles(self, *, as_of: Moment | None = None, bundle: str | None = None) -> pl.DataFrame:
+        """The profiles of everybody known at `as_of`, a row each, also of the lapsed."""
+        return profile_frame(self.config, self.path, as_of=_moment(as_of), bundle=bundle, progress=self._progress)
+
+    def segments(
+        self, *, as_of: Moment | None = None, against: Moment | None = None, bundle: str | None = None
+    ) -> SegmentsReport:
+        """Stages, RFM segments and groups at `as_of`: sizes, risk, value; and the flow since `against`."""
+        return segments(
+            self.config,
+            self.path,
+            as_of=_moment(as_of),
+            against=_moment(against),
+            bundle=bundle,
+            progress=self._progress,
+        )
+
+    def drivers(self, *, until: Moment | None = None) -> DriversReport:
+        """What goes with churn at past moments whose outcome is known: facts, service, and what the rate would be if."""
+        return drivers(self.config, self.path, until=_moment(until), progress=self._progress)
 
     def backtest(self, *, moments: int = 8, model: str | None = None) -> BacktestReport:
         """The same model policy at many past moments."""

@@ -42,6 +42,21 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("plan", Text("one action a customer, or none, within a budget", "在预算内为每位顾客选一个动作或不做")),
     ("explain", Text("one customer: risk, reasons, history", "单个顾客：风险、原因、历史")),
     ("recommend", Text("what to show one customer, or everybody, and why", "向某位或所有顾客推荐什么，以及理由")),
+    (
+        "profile",
+        Text("one customer: stage, segment, outlook, habits, changes", "单个顾客：阶段、分群、预期、习惯、变化"),
+    ),
+    (
+        "segments",
+        Text(
+            "stages, RFM segments and groups, and the flow between two dates",
+            "阶段、RFM 分群与行为群，两个日期之间的流动",
+        ),
+    ),
+    (
+        "drivers",
+        Text("what goes with churn: shares, rates, service, what if", "与流失相关的因素：占比、流失率、服务、假设情形"),
+    ),
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
     ("compare", Text("train several models and judge them side by side", "训练多个模型并逐一对比")),

@@ -26,7 +26,7 @@ def user_facts(known: pl.DataFrame, as_of: datetime, definition: ChurnDefinition
     Shares are null without an order; `usual_gap_days` is null with fewer than two gaps between outcome days.
     """
     ordered = known.sort("user_id", "occurred_at", "event_id")
-    order, late = pl.col("type") == "order", (pl.col("type") == "delivery") & (_note("days_late") > 0)
+    order, late = pl.col("type") == "order", (pl.col("type") == "delivery") & (note_of("days_late") > 0)
     order_key = pl.coalesce("order_id", pl.col("occurred_at").dt.epoch("us").cast(pl.String))
     counted = ordered.group_by("user_id", maintain_order=True).agg(
         first_seen_at=pl.col("occurred_at").first(),
@@ -40,7 +40,7 @@ def user_facts(known: pl.DataFrame, as_of: datetime, definition: ChurnDefinition
         cancelled_orders=_count(pl.col("type") == "order_cancel"),
         late_deliveries=_count(late),
         support_contacts=_count(pl.col("type") == "support"),
-        unsolved_contacts=_count((pl.col("type") == "support") & (_note("resolved", pl.String) == "false")),
+        unsolved_contacts=_count((pl.col("type") == "support") & (note_of("resolved", pl.String) == "false")),
         low_ratings=_count(pl.col("type").is_in(_OPINIONS) & (pl.col("rating") <= _LOW_RATING)),
         last_rating=pl.col("rating").filter(pl.col("type").is_in(_OPINIONS)).drop_nulls().last(),
     )
@@ -92,7 +92,7 @@ def _per_order(column: str) -> pl.Expr:
     return pl.when(pl.col("orders") > 0).then(pl.col(column) / pl.col("orders"))
 
 
-def _note(name: str, dtype: type[pl.DataType] = pl.Float64) -> pl.Expr:
+def note_of(name: str, dtype: type[pl.DataType] = pl.Float64) -> pl.Expr:
     """A field of `properties`, read only where deliveries and support contacts carry it."""
     text = pl.when(pl.col("type").is_in(["delivery", "support"])).then(pl.col("properties"))
     return text.str.json_path_match(f"$.{name}").cast(dtype, strict=False)

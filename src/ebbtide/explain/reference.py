@@ -75,13 +75,17 @@ def count_abilities(known: pl.DataFrame, as_of: datetime) -> Counter[str]:
     return counts
 
 
+def abilities_of(counts: Counter[str]) -> frozenset[str]:
+    """What the counts show: the capabilities of the log, and `coupon_codes` and `resolutions`."""
+    own = {"coupon_codes": counts["column:coupon"], "resolutions": counts["resolutions"]}
+    return capabilities_of(counts) | {name for name, count in own.items() if count}
+
+
 def fit_reference(facts: pl.DataFrame, counts: Counter[str], *, clusters: int) -> Reference:
     """The reference of all users whose facts these are; `counts` adds up `count_abilities` of their shards."""
-    own = {"coupon_codes": counts["column:coupon"], "resolutions": counts["resolutions"]}
-    abilities = capabilities_of(counts) | {name for name, count in own.items() if count}
     prices = facts["mean_price"].drop_nulls().to_numpy()
     grid = np.quantile(prices, np.linspace(0, 1, _GRID + 1), method="inverted_cdf") if len(prices) else np.empty(0)
-    return Reference(abilities, fit_rfm(facts), fit_clusters(facts, clusters), tuple(grid.tolist()))
+    return Reference(abilities_of(counts), fit_rfm(facts), fit_clusters(facts, clusters), tuple(grid.tolist()))
 
 
 def _nothing(facts: pl.DataFrame) -> pl.DataFrame:

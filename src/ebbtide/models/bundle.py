@@ -16,7 +16,7 @@ Writing is atomic: a folder is complete or not there. Loading verifies every has
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,10 @@ class Bundle:
     def all_columns(self, base: Matrix, sequences: Sequences | None) -> Matrix:
         """X as the stack reads it: the base columns (catalogue, expected orders), then those of the makers."""
         return all_columns(self.makers, base, sequences)
+
+    def with_profiles(self, profiles: dict[str, Any]) -> Bundle:
+        """The same bundle with this to compare users with."""
+        return replace(self, profiles=profiles)
 
     @property
     def reads_events(self) -> bool:

@@ -38,4 +38,9 @@ def survey_reference(
 def facts_and_habits(known: pl.DataFrame, as_of: datetime, definition: ChurnDefinition, config: Config) -> pl.DataFrame:
     """What the events of some users, all known at `as_of`, say of them; sorted by user_id."""
     facts = user_facts(known, as_of, definition).with_columns(days_since_first=days_between("first_outcome_at", as_of))
-    return facts.join(user_habits(known, config.shop.zone), on="user_id", how="left", maintain_order="left")
+    return facts.join(habits_of(known, config), on="user_id", how="left", maintain_order="left")
+
+
+def habits_of(known: pl.DataFrame, config: Config) -> pl.DataFrame:
+    """`user_habits` in the shop's time zone."""
+    return user_habits(known, config.shop.zone)

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ebbtide.core.config import Config
-from ebbtide.core.language import Text
+from ebbtide.core.language import Language, Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
@@ -31,11 +31,11 @@ from ebbtide.models.columns import with_model_columns
 from ebbtide.pipeline.dataset import POPULATION_FEATURES, Shards, known_events
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile_reference import facts_and_habits, survey_reference
-from ebbtide.pipeline.score import score_shard
+from ebbtide.pipeline.score import ReasonsFor, score_shard
 from ebbtide.pipeline.train import newest_moment
 
 _STAGE = Text("profiling users", "生成用户画像")
-_SCORES = ("churn_probability", "band", "value_at_risk")
+_SCORES = ("churn_probability", "band", "value_at_risk", "reasons")
 
 
 def profile_frame(
@@ -76,10 +76,19 @@ def reference_of(bundle: Bundle) -> Reference | None:
     return Reference.from_json(bundle.profiles) if bundle.profiles else None
 
 
-def profile_shard(events: pl.DataFrame, as_of: datetime, bundle: Bundle, config: Config) -> pl.DataFrame:
-    """What a user's own events and the bundle say of each user of a shard, before any comparison with others."""
+def profile_shard(
+    events: pl.DataFrame,
+    as_of: datetime,
+    bundle: Bundle,
+    config: Config,
+    *,
+    reasons: ReasonsFor = "none",
+    language: Language = "en",
+) -> pl.DataFrame:
+    """What a user's own events and the bundle say of each user of a shard, before any comparison with others; with
+    `reasons` in a column of that name, as in `score_shard`."""
     known, definition = known_events(events, as_of), bundle.definition
-    scored = score_shard(known, as_of, bundle, reasons="none").select("user_id", *_SCORES)
+    scored = score_shard(known, as_of, bundle, reasons=reasons, language=language).select("user_id", *_SCORES)
     found = (
         facts_and_habits(known, as_of, definition, config)
         .join(scored, on="user_id", how="left", maintain_order="left")

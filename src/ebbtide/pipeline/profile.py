@@ -1,0 +1,67 @@
+"""`profile USER`: one user's stage, segment, outlook, habits, changes and reasons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from ebbtide.core.config import Config
+from ebbtide.core.errors import InputError
+from ebbtide.core.language import Language
+from ebbtide.explain.changes import changes_of
+from ebbtide.explain.profile import Profile
+from ebbtide.explain.reference import Reference
+from ebbtide.models.bundle import Bundle
+from ebbtide.pipeline.dataset import known_events
+from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.profile_reference import survey_reference
+from ebbtide.pipeline.profiles import finish_profiles, profile_shard, reference_of
+from ebbtide.pipeline.train import newest_moment
+
+
+def profile(
+    config: Config,
+    root: Path,
+    user_id: str,
+    *,
+    as_of: datetime | None = None,
+    bundle: str | None = None,
+    language: Language | None = None,
+) -> Profile:
+    """The profile of one user at `as_of` (default: the newest event).
+
+    Raises InputError if no event of the user was known then, MissingBundleError without a trained bundle.
+    """
+    places = Places(root)
+    loaded, lake = places.shelf().load(bundle), places.lake()
+    as_of = as_of or newest_moment(lake)
+    reference = reference_of(loaded) or survey_reference(lake, loaded.definition, as_of, config)
+    return profile_user(lake.read_user(user_id), as_of, loaded, reference, config, language or config.shop.language)
+
+
+def profile_user(
+    events: pl.DataFrame, as_of: datetime, bundle: Bundle, reference: Reference, config: Config, language: Language
+) -> Profile:
+    """The profile of the one user whose events these are, with everything open already. Raises InputError if none of
+    them was known at `as_of`."""
+    known = known_events(events, as_of)
+    if not len(known):
+        raise InputError(
+            "no event of this user was known at {as_of:%Y-%m-%d %H:%M} UTC: check the id (text, with leading zeros) "
+            "and --as-of",
+            "截至 {as_of:%Y-%m-%d %H:%M} UTC 没有该用户的事件：请检查 id（文本，含前导零）与 --as-of",
+            as_of=as_of,
+        )
+    found = profile_shard(known, as_of, bundle, config, reasons="all", language=language)
+    row = finish_profiles(found, reference).row(0, named=True)
+    names = reference.clusters.names() if reference.clusters else ()
+    return Profile(
+        user_id=row["user_id"],
+        as_of=as_of,
+        row=row,
+        group=names[row["cluster"] - 1] if row["cluster"] else None,
+        changes=changes_of(known, as_of, bundle.definition.horizon_days),
+        reasons=tuple(found["reasons"].to_list()[0] or ()),
+    )
