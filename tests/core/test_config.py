@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from ebbtide.core.action_settings import ActionConfig
+from ebbtide.core.alert_settings import AlertConfig, ChannelConfig
 from ebbtide.core.config import Config, check_variables, load_config, parse_config
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.settings import SourceConfig, Stage
@@ -53,6 +54,10 @@ OTHER: dict[tuple[str, str], Any] = {
     ("actions", "guard_share"): 0.02,
     ("actions", "allow"): ["u1"],
     ("train", "treated"): "keep",
+    ("alerts", "quiet"): "21:00-08:00",
+    ("alerts", "expires"): "3d",
+    ("alerts", "keep"): "30d",
+    ("alerts", "retry_for"): "2h",
     ("campaign", "holdout"): 0.1,
     ("campaign", "control"): 0.3,
     ("campaign", "alpha"): 0.1,
@@ -104,7 +109,11 @@ def test_every_setting_is_told_in_both_languages(section: str, key: str) -> None
     assert field.json_schema_extra["zh"]
 
 
-ROWS = [(model, key) for model in (SourceConfig, ActionConfig) for key in sorted(model.model_fields)]
+ROWS = [
+    (model, key)
+    for model in (SourceConfig, ActionConfig, AlertConfig, ChannelConfig)
+    for key in sorted(model.model_fields)
+]
 
 
 @pytest.mark.parametrize(("model", "key"), ROWS)

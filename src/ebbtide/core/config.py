@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from ebbtide.core.action_settings import ActionConfig, ActionsConfig, CampaignConfig, action_problems
+from ebbtide.core.alert_settings import AlertConfig, AlertsConfig, ChannelConfig, alert_problems
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.language import Text
 from ebbtide.core.outreach_settings import RecommendConfig
@@ -62,6 +63,9 @@ class Config(Stage):
     actions: ActionsConfig = ActionsConfig()
     campaign: CampaignConfig = CampaignConfig()
     serve: ServeConfig = ServeConfig()
+    alert: list[AlertConfig] = Field(default=[])
+    alerts: AlertsConfig = AlertsConfig()
+    channel: list[ChannelConfig] = Field(default=[])
     tracking: TrackingConfig = TrackingConfig()
     recommend: RecommendConfig = RecommendConfig()
 
@@ -105,16 +109,17 @@ def load_config(
 
 
 def parse_config(raw: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> Config:
-    """Validate a nested mapping; `${VARIABLES}` in a source's path, url and query are expanded from `environ`.
+    """Validate a nested mapping; `${VARIABLES}` in a source's path, url and query and in a channel's url are expanded from `environ`.
 
     A variable that is not set stays as it is: only who reads the source needs it (`check_variables`).
     Raises ConfigError with all problems at once.
     """
     problems: list[Text] = []
     data = dict(raw)
-    sources = data.get("source")
-    if isinstance(sources, list):
-        data["source"] = [_expand(s, environ or {}) if isinstance(s, Mapping) else s for s in sources]
+    for section in ("source", "channel"):
+        rows = data.get(section)
+        if isinstance(rows, list):
+            data[section] = [_expand(s, environ or {}) if isinstance(s, Mapping) else s for s in rows]
     try:
         config = Config.model_validate(data)
     except ValidationError as fault:
@@ -139,6 +144,27 @@ def check_variables(sources: Iterable[SourceConfig]) -> None:
                 for source, name in dict.fromkeys(unset)
             ]
         )
+
+
+def read_secrets(names: Iterable[str], *, environ: Mapping[str, str] | None = None) -> dict[str, SecretStr]:
+    """The values of the environment variables that a config names, masked wherever they are shown.
+
+    Raises ConfigError with every one that is not set or empty.
+    """
+    environ = os.environ if environ is None else environ
+    wanted = list(dict.fromkeys(names))
+    unset = [name for name in wanted if not environ.get(name)]
+    if unset:
+        raise ConfigError(
+            [
+                Text(
+                    f"the variable {name} is not set in the environment; a channel needs the secret that it holds",
+                    f"环境变量 {name} 未设置；某个渠道需要其中的密钥",
+                )
+                for name in unset
+            ]
+        )
+    return {name: SecretStr(environ[name]) for name in wanted}
 
 
 def _expand(source: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -195,7 +221,7 @@ def _cross_checks(config: Config) -> list[Text]:
         for n in sorted(set(names))
         if names.count(n) > 1
     ]
-    return problems + action_problems(config.action, config.actions)
+    return problems + action_problems(config.action, config.actions) + alert_problems(config.alert, config.channel)
 
 
 def _problem(error: Any) -> Text:

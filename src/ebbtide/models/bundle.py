@@ -126,7 +126,7 @@ def _write(folder: Path, bundle: Bundle, model_card: str) -> Path:
 
     asked = {
         "schema_version": SCHEMA_VERSION,
-        "config": bundle.config.model_dump(exclude={"source": {"__all__": {"url"}}}),
+        "config": bundle.config.model_dump(exclude={"source": {"__all__": {"url"}}, "channel": True}),
         "definition": bundle.definition.to_json(),
         "catalogue": bundle.catalogue.to_json(),
     }

@@ -23,13 +23,18 @@ CURSOR = "scored"
 
 @dataclass(frozen=True)
 class Change:
-    """Scores before and after, by user; a user without a score was, or is, not eligible. `touched`: by new events."""
+    """Scores before and after, by user; a user without a score was, or is, not eligible.
+
+    `touched`: users of new events, which are those of the inbox behind number `since`, up to and with `up_to`.
+    """
 
     shop: LiveShop
     as_of: datetime
     before: Mapping[str, StoredScore]
     after: Mapping[str, StoredScore]
     touched: Sequence[str]
+    since: int = 0
+    up_to: int = 0
 
 
 React = Callable[[Connection, Change], None]
@@ -57,7 +62,7 @@ def rescore_touched(shop: LiveShop, *, react: React = ignore, limit: int = 20_00
         return Rescored(0, 0, position)
     as_of = shop.now()
     scored = shop.score(users, as_of=as_of, reasons="none")
-    _store(shop, scored, users, as_of, react, up_to, touched=users)
+    _store(shop, scored, users, as_of, react, (position, up_to))
     return Rescored(len(users), scored.height, up_to)
 
 
@@ -65,7 +70,7 @@ def rescore_everybody(shop: LiveShop, *, react: React = ignore) -> Rescored:
     """Score all eligible users now, store their scores, and forget those of users who are no longer eligible."""
     as_of, users, position = shop.now(), 0, Cursors(shop.database).position(shop.shop_id, CURSOR)
     for scored in shop.score_everybody(as_of):
-        _store(shop, scored, scored["user_id"].to_list(), as_of, react, None, touched=())
+        _store(shop, scored, scored["user_id"].to_list(), as_of, react, None)
         users += scored.height
     shop.scores.forget_before(shop.shop_id, to_us(as_of))
     shop.serve(shop.served.bundle)
@@ -73,15 +78,17 @@ def rescore_everybody(shop: LiveShop, *, react: React = ignore) -> Rescored:
 
 
 def _store(
-    shop: LiveShop, scored: pl.DataFrame, users: Sequence[str], as_of: datetime, react: React, up_to: int | None,
-    *, touched: Sequence[str],
+    shop: LiveShop, scored: pl.DataFrame, users: Sequence[str], as_of: datetime, react: React,
+    events: tuple[int, int] | None,
 ) -> None:  # fmt: skip
+    """`events`: numbers between which the events lie that touched the users; None if it was not events."""
     rows = stored_scores(scored, shop.served)
     before = shop.scores.of_users(shop.shop_id, users)
     after = {row.user_id: row for row in rows}
+    since, up_to = events or (0, 0)
     with shop.database.write() as connection:
         shop.scores.put_within(connection, shop.shop_id, rows)
         shop.scores.remove_within(connection, shop.shop_id, [u for u in users if u in before and u not in after])
-        react(connection, Change(shop, as_of, before, after, touched))
-        if up_to is not None:
+        react(connection, Change(shop, as_of, before, after, users if events else (), since, up_to))
+        if events:
             Cursors.move(connection, shop.shop_id, CURSOR, up_to, to_us(as_of))

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -117,3 +118,100 @@ shops = Table(
     Column("clock_us", BigInteger, nullable=False),
 )
 """Each shop's secret for keyed hashes, and the latest moment that was given to an event: time never runs back."""
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alert_id", String(64), primary_key=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("rule", String(64), nullable=False),
+    Column("user_id", String(256), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("suppressed", String(16), nullable=False),
+    Column("owner", String(256), nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("ix_alerts_newest", "shop_id", "at_us", "alert_id"),
+    Index("ix_alerts_state", "shop_id", "state", "at_us", "alert_id"),
+    Index("ix_alerts_user", "shop_id", "user_id", "at_us"),
+)
+"""Alerts, suppressed ones too. `suppressed`: why it was kept back, empty if it was not; `detail`: JSON of what was seen."""
+
+alert_notes = Table(
+    "alert_notes",
+    metadata,
+    Column("seq", _BIG, primary_key=True, autoincrement=True),
+    Column("alert_id", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("note", Text, nullable=False),
+    Index("ix_alert_notes_alert", "alert_id", "seq"),
+    sqlite_autoincrement=True,
+)
+"""What became of an alert: each change of its state, by whom (id of a key, or `cli`), with a note."""
+
+alert_memory = Table(
+    "alert_memory",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("user_id", String(256), primary_key=True),
+    Column("state", Text, nullable=False),
+)
+"""What the rules must remember of a user, as JSON; no row where there is nothing."""
+
+alert_counts = Table(
+    "alert_counts",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("rule", String(64), primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+"""Alerts raised in a day of the shop (days since 1970), by rule; `rule` is empty for all together."""
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("rule", String(64), primary_key=True),
+    Column("user_id", String(256), primary_key=True),
+    Column("since_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Index("ix_timers_due", "shop_id", "due_us"),
+)
+"""Users of whom a rule must look again at `due_us`, because they did something at `since_us`."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", _BIG, primary_key=True, autoincrement=True),
+    Column("shop_id", String(64), nullable=False),
+    Column("channel", String(64), nullable=False),
+    Column("message_id", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("user_id", String(256), nullable=False),
+    Column("consent", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("message_id", "channel"),
+    Index("ix_outbox_due", "shop_id", "channel", "state", "due_us"),
+    sqlite_autoincrement=True,
+)
+"""Messages on their way out, stored by the transaction that raised the alert. `state`: waiting, sent, dead, dropped;
+`due_us`: not before then, while waiting; `since_us`: when trying began; `reason`: of the last failure."""
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("channel", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("closed_until_us", BigInteger, nullable=False),
+)
+"""How a channel fares: failures in a row, and until when nothing is sent to it."""

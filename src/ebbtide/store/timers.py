@@ -1,0 +1,88 @@
+"""Timers: of whom a rule must look again and when, so that "did A and not B" needs no walk over all users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, tuple_
+
+from ebbtide.store.database import Database, upserting
+from ebbtide.store.tables import timers
+
+_TAKEN_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A rule must look at a user again at `due_us`, because of what they did at `since_us`."""
+
+    rule: str
+    user_id: str
+    since_us: int
+    due_us: int
+
+
+class Timers:
+    """The timers of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @staticmethod
+    def set_within(connection: Connection, shop_id: str, rows: Sequence[Timer]) -> None:
+        """Set timers; one that is there already stays if it is newer. No rule and user twice in `rows`."""
+        if not rows:
+            return
+        added = upserting(connection, timers)
+        newer = {"since_us": added.excluded.since_us, "due_us": added.excluded.due_us}
+        upsert = added.on_conflict_do_update(
+            index_elements=["shop_id", "rule", "user_id"],
+            set_=newer,
+            where=timers.c.since_us <= added.excluded.since_us,
+        )
+        connection.execute(upsert, [{"shop_id": shop_id, **_values(row)} for row in rows])
+
+    @staticmethod
+    def stop_within(connection: Connection, shop_id: str, rule: str, latest: Mapping[str, int]) -> None:
+        """Stop the timers of a rule whose users did what it waits for, at the timer's moment or later."""
+        gone = delete(timers).where(
+            timers.c.shop_id == shop_id,
+            timers.c.rule == rule,
+            timers.c.user_id == bindparam("user"),
+            timers.c.since_us <= bindparam("moment"),
+        )
+        if latest:
+            connection.execute(gone, [{"user": user, "moment": moment} for user, moment in latest.items()])
+
+    def due(self, shop_id: str, now_us: int, limit: int) -> list[Timer]:
+        """The timers that are due, the longest waiting first."""
+        wanted = select(timers).where(timers.c.shop_id == shop_id, timers.c.due_us <= now_us)
+        with self._database.read() as connection:
+            return [_timer(row) for row in connection.execute(wanted.order_by(timers.c.due_us).limit(limit))]
+
+    def next_due_us(self, shop_id: str) -> int | None:
+        """When the next timer is due; None if there is none."""
+        with self._database.read() as connection:
+            found = connection.scalar(select(func.min(timers.c.due_us)).where(timers.c.shop_id == shop_id))
+        return None if found is None else int(found)
+
+    @staticmethod
+    def take_within(connection: Connection, shop_id: str, rows: Sequence[Timer]) -> list[Timer]:
+        """Remove these timers; gives back those that were still there as they are here."""
+        taken = []
+        key = tuple_(timers.c.rule, timers.c.user_id, timers.c.since_us)
+        for start in range(0, len(rows), _TAKEN_AT_ONCE):
+            part = [(row.rule, row.user_id, row.since_us) for row in rows[start : start + _TAKEN_AT_ONCE]]
+            gone = delete(timers).where(timers.c.shop_id == shop_id, key.in_(part)).returning(timers)
+            taken += [_timer(row) for row in connection.execute(gone)]
+        return taken
+
+
+def _values(timer: Timer) -> dict[str, Any]:
+    return {"rule": timer.rule, "user_id": timer.user_id, "since_us": timer.since_us, "due_us": timer.due_us}
+
+
+def _timer(row: Row[Any]) -> Timer:
+    return Timer(row.rule, row.user_id, row.since_us, row.due_us)
