@@ -163,7 +163,7 @@ class ChannelConfig(Stage):
     @field_validator("timeout")
     @classmethod
     def _span(cls, value: str) -> str:
-        if not 0 < days(parsechecked_duration(checked_duration(value))) * 86400 <= 60:
+        if not 0 < days(parse_duration(checked_duration(value))) * 86400 <= 60:
             raise ValueError("must be above 0s and at most 60s")
         return value
 
@@ -183,7 +183,7 @@ def alert_problems(rules: Sequence[AlertConfig], channels: Sequence[ChannelConfi
 
 def _rule_problems(rule: AlertConfig, channels: Sequence[str]) -> list[Text]:
     here, problems = f"alert {rule.name}", []
-    if rule.when != "enters" and (not rule.within or not days(parsechecked_duration(rule.within))):
+    if rule.when != "enters" and (not rule.within or not days(parse_duration(rule.within))):
         problems.append(
             Text(f"{here}: `{rule.when}` needs within, above 0s", f"{here}：`{rule.when}` 需要 within，且大于 0s")
         )
