@@ -12,6 +12,8 @@ import pytest
 from ebbtide.actions.catalogue import EXAMPLE, KINDS, catalogue_of
 from ebbtide.core.config import Config, parse_config
 from ebbtide.core.errors import InputError
+from ebbtide.events.simulator.files import workspace_text
+from ebbtide.events.simulator.settings import ACTIONS, SimulationConfig
 
 Make = Callable[..., Any]
 
@@ -49,3 +51,10 @@ def test_without_actions_an_example_is_shown_that_works() -> None:
 
 def test_every_kind_has_its_words() -> None:
     assert all(text.en and text.zh for text in KINDS.values())
+
+
+def test_the_simulated_shop_declares_the_arms_of_its_campaigns() -> None:
+    """So that `ebbtide plan` works in the demo shop right away."""
+    config = parse_config(tomllib.loads(workspace_text(SimulationConfig())))
+    assert {a.name for a in catalogue_of(config)} == set(ACTIONS) - {"nothing"}
+    assert all(a.assumed_effect for a in catalogue_of(config))

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,23 @@ def test_without_actions_an_example_is_shown(trained: Trained) -> None:
 def test_without_a_bundle_it_is_asked_for(small_shop: SmallShop) -> None:
     with pytest.raises(MissingBundleError):
         plan(with_actions(small_shop.config, MESSAGE), small_shop.root, budget=1.0)
+
+
+@pytest.mark.parametrize("assignment", ["value", "thompson"])
+def test_a_moment_at_which_nobody_is_asked_about_gives_an_empty_plan(
+    assignment: str, trained: Trained, facts: PlanFacts
+) -> None:
+    """With all the trimmings: groups, exploration, the guard."""
+    nobody = replace(
+        facts, profile=facts.profile.head(0), behaviour=facts.behaviour.head(0), zones=facts.zones.head(0),
+        held_out=facts.held_out[:0],
+    )  # fmt: skip
+    config = with_actions(trained.shop.config, COUPON, CALL, group="country", epsilon=0.1, assignment=assignment)
+    done = plan_of_facts(config, catalogue_of(config), nobody, 50.0)
+    assert done.frame.is_empty()
+    assert done.cost == done.gain == 0.0
+    assert any("nobody is eligible" in f.en for f in done.findings)
+    assert done.sections()
 
 
 def test_an_action_for_nobody_names_its_condition(planned: Plan) -> None:

@@ -166,6 +166,8 @@ def _curve(ready: Ready, budget: float, chosen: Assignment) -> tuple[BudgetPoint
     """What other budgets would bring, roughly; with very many users worked out on an even sample of them. The line of
     the budget itself is the plan."""
     users = len(ready.gain)
+    if not users:
+        return ()
     step = max(1, math.ceil(users / _CURVE_USERS))
     gain, cost, allowed = ready.gain[::step], ready.cost[::step], ready.eligibility.allowed[::step]
     scale = users / max(len(gain), 1)

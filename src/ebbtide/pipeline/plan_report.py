@@ -144,8 +144,10 @@ def _sections(report: PlanReport, rows: int) -> tuple[Section, ...]:
     parts = [
         Section(lines=tuple(lines)),
         Section(columns=_ACTIONS, rows=tuple(_action_row(line) for line in report.lines)),
-        Section(Text("Other budgets", "其他预算"), columns=_CURVE, rows=tuple(_curve_row(p) for p in report.curve)),
     ]
+    if report.curve:
+        curve = tuple(_curve_row(point) for point in report.curve)
+        parts.append(Section(Text("Other budgets", "其他预算"), columns=_CURVE, rows=curve))
     if report.suspected.height:
         told = report.suspected.head(_SUSPECTS_SHOWN).iter_rows(named=True)
         rows_ = tuple((r["user_id"], _YES if r["overruled"] else _NO, r["why"]) for r in told)
