@@ -56,6 +56,8 @@ from ebbtide.pipeline.table_score import TableScores, score_table
 from ebbtide.pipeline.table_train import TableTrained, train_table
 from ebbtide.pipeline.train import TrainReport, train
 from ebbtide.pipeline.tune import TuneReport, tune
+from ebbtide.pipeline.uplift import UpliftReport, uplift_table
+from ebbtide.pipeline.uplift_table import UpliftQuestion, assigned_how
 
 Moment = str | date | datetime
 
@@ -320,6 +322,35 @@ class Workspace:
         """The ranked list of the rows of a table, by the model that `train_table` wrote to the folder `model`."""
         language = self._language or self._config_or_defaults.shop.language
         return score_table(_table(table, encoding), Path(model), reasons=reasons, language=language)
+
+    def uplift(
+        self,
+        table: object,
+        *,
+        treatment: str,
+        control: str,
+        outcome: str,
+        id: str | None = None,
+        value: str | None = None,
+        drop: Sequence[str] = (),
+        assigned: str = "random",
+        propensity: str | None = None,
+        shares: Sequence[float] | None = None,
+        learner: str | None = None,
+        encoding: str = "",
+    ) -> UpliftReport:
+        """What each treatment changes for whom, learnt from an experiment: a file or a table in memory, one row a
+        customer. No `ebbtide.toml` is needed.
+
+        `treatment`: column of the arm, `control` its value for nothing; `outcome`: yes/no or money; `value`: column of
+        what an outcome is worth; `assigned`: "random" (tested) or "columns"; `propensity`: column of the known chance of
+        the row's own arm; `shares`: planned arm sizes, control first; `drop`: columns not to learn from.
+        """
+        question = UpliftQuestion(
+            treatment, control, outcome, id, value, propensity, assigned_how(assigned), tuple(drop)
+        )
+        planned = None if shares is None else tuple(shares)
+        return uplift_table(_table(table, encoding), question, learner=learner, shares=planned, progress=self._progress)
 
     @property
     def _config_or_defaults(self) -> Config:

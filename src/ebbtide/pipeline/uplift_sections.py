@@ -1,0 +1,68 @@
+"""How an uplift judgement is told: tables of treatments, budgets and learners."""
+
+from __future__ import annotations
+
+from ebbtide.actions.learners import LEARNERS
+from ebbtide.actions.uplift import Judgement
+from ebbtide.core.language import Text
+from ebbtide.core.sections import Section
+from ebbtide.evaluation.intervals import Estimate
+
+
+def treatment_section(judged: Judgement) -> Section:
+    """Each treatment against control."""
+    columns = (
+        Text("treatment", "处理"),
+        Text("average effect", "平均效应"),
+        Text("Qini", "Qini"),
+        Text("Qini by chance", "随机 Qini"),
+        Text("AUUC", "AUUC"),
+        Text("uplift at 10 %", "前 10% 增益"),
+        Text("at 30 %", "前 30%"),
+    )
+    rows = tuple(
+        (name, *map(told, (f.average, f.qini, judged.random[name], f.auuc, f.at[0.1], f.at[0.3])))
+        for name, f in judged.figures.items()
+    )
+    return Section(Text("By treatment, on customers held out", "各处理（留出顾客）"), (), columns, rows)
+
+
+def budget_section(judged: Judgement) -> Section:
+    """What following each ranking brings, per customer of all, over contacting nobody."""
+    columns = (
+        Text("contacted", "触达比例"),
+        Text("by effect", "按效应"),
+        Text("by risk x value", "按风险 x 价值"),
+        Text("by chance", "随机"),
+        Text("effect less risk", "效应减风险"),
+    )
+    rows = tuple((f"{b.share:.0%}", *map(told, (b.effect, b.risk, b.chance, b.more))) for b in judged.budgets)
+    lines = (
+        Text("over everyone, all budgets: {e}", "优于一视同仁（所有预算）：{e}").format(e=told(judged.over_everyone)),
+        Text("over risk x value, all budgets: {e}", "优于风险 x 价值（所有预算）：{e}").format(
+            e=told(judged.over_risk)
+        ),
+    )
+    return Section(Text("Outcomes won per customer", "人均增加的结果"), lines, columns, rows)
+
+
+def learner_section(judged: Judgement) -> Section:
+    """The figures by which learners were chosen: not those that count, which come from rows held out."""
+    rows = tuple(
+        (LEARNERS[name].words, qini, judged.held_out.chosen.count(name)) for name, qini in judged.held_out.qini.items()
+    )
+    columns = (Text("learner", "学习器"), Text("Qini while choosing", "选择时的 Qini"), Text("chosen", "被选次数"))
+    return Section(Text("Learners", "学习器"), (), columns, rows)
+
+
+def told(figure: Estimate) -> str:
+    """A figure with its interval, four places.
+
+    >>> told(Estimate(0.0646, 0.043, 0.085))
+    '0.0646 [0.0430, 0.0850]'
+    """
+    if figure.value is None:
+        return "–"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.4f}"
+    return f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]"
