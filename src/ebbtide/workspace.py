@@ -6,7 +6,7 @@ say itself as JSON, and shows itself in a notebook.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -40,6 +40,7 @@ from ebbtide.pipeline.effect_policy import PolicyEffect, policy_effect
 from ebbtide.pipeline.explain import Explanation, explain
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.init import InitReport, init
+from ebbtide.pipeline.message import Messages, compose
 from ebbtide.pipeline.plan import plan
 from ebbtide.pipeline.plan_report import PlanReport
 from ebbtide.pipeline.pretrain import PretrainReport, pretrain_workspaces
@@ -266,6 +267,28 @@ class Workspace:
     def drivers(self, *, until: Moment | None = None) -> DriversReport:
         """What goes with churn at past moments whose outcome is known: facts, service, and what the rate would be if."""
         return drivers(self.config, self.path, until=_moment(until), progress=self._progress)
+
+    def message(
+        self,
+        user_ids: Sequence[str],
+        *,
+        kind: str | None = None,
+        given: Mapping[str, str] | None = None,
+        draft: bool = False,
+        as_of: Moment | None = None,
+    ) -> Messages:
+        """The texts to send to these users, from templates or, with `draft`, from the endpoint of `[llm]`, checked."""
+        return compose(
+            self.config,
+            self.path,
+            user_ids,
+            kind=kind,
+            language=self._language,
+            as_of=_moment(as_of),
+            given=given,
+            draft=draft,
+            progress=self._progress,
+        )
 
     def backtest(self, *, moments: int = 8, model: str | None = None) -> BacktestReport:
         """The same model policy at many past moments."""

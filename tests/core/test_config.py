@@ -42,6 +42,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("profiles", "clusters"): 7,
     ("tracking", "mlflow"): "file:mlruns",
     ("recommend", "window"): "60d",
+    ("llm", "key_env"): "SHOP_LLM_KEY",
     ("recommend", "bought_before"): "hide",
     ("actions", "period"): "7d",
     ("actions", "cooldown"): "3d",

@@ -57,6 +57,7 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
         "drivers",
         Text("what goes with churn: shares, rates, service, what if", "与流失相关的因素：占比、流失率、服务、假设情形"),
     ),
+    ("message", Text("the text to send to one customer", "发送给某位顾客的文案")),
     ("report", Text("one self-contained HTML page", "一个独立的 HTML 页面")),
     ("backtest", Text("the same model policy at many past moments", "在多个历史时点检验同一模型策略")),
     ("compare", Text("train several models and judge them side by side", "训练多个模型并逐一对比")),

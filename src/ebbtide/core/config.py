@@ -20,7 +20,7 @@ from ebbtide.core.action_settings import ActionConfig, ActionsConfig, CampaignCo
 from ebbtide.core.alert_settings import AlertConfig, AlertsConfig, ChannelConfig, alert_problems
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.language import Text
-from ebbtide.core.outreach_settings import RecommendConfig
+from ebbtide.core.outreach_settings import LlmConfig, MessageConfig, RecommendConfig
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.settings import (
     AugmentConfig,
@@ -68,6 +68,8 @@ class Config(Stage):
     channel: list[ChannelConfig] = Field(default=[])
     tracking: TrackingConfig = TrackingConfig()
     recommend: RecommendConfig = RecommendConfig()
+    message: list[MessageConfig] = Field(default=[])
+    llm: LlmConfig = LlmConfig()
 
     def sources(self) -> list[SourceConfig]:
         """The sources, each with its name: the given one, else its table, numbered where several share it."""
@@ -129,6 +131,21 @@ def parse_config(raw: Mapping[str, Any], *, environ: Mapping[str, str] | None = 
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def secret_of(variable: str, *, environ: Mapping[str, str] | None = None) -> SecretStr | None:
+    """The secret in an environment variable, whose value no repr shows; None if no variable is named.
+
+    Raises ConfigError if the variable is not set.
+    """
+    if not variable:
+        return None
+    value = (os.environ if environ is None else environ).get(variable, "")
+    if not value:
+        raise ConfigError(
+            [Text(f"the variable {variable} is not set in the environment", f"环境变量 {variable} 未设置")]
+        )
+    return SecretStr(value)
 
 
 def check_variables(sources: Iterable[SourceConfig]) -> None:

@@ -1,4 +1,4 @@
-"""What customers are shown and told: `[recommend]` of `ebbtide.toml`."""
+"""What customers are shown and told: `[recommend]`, `[[message]]` and `[llm]` of `ebbtide.toml`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from ebbtide.core.language import Language
 from ebbtide.core.settings import Stage, checked_duration, setting
 
 
@@ -41,3 +42,42 @@ class RecommendConfig(Stage):
     @classmethod
     def _window(cls, value: str) -> str:
         return checked_duration(value)
+
+
+class MessageConfig(Stage):
+    """`[[message]]`: a template of the shop's own, which stands in for the shipped one of its kind and language."""
+
+    kind: str = setting(
+        ...,
+        "what it is for: win_back, coupon, recommendation, apology, replenishment, or a name of your own",
+        "用途：win_back、coupon、recommendation、apology、replenishment，或自定名称",
+        pattern=r"^[a-z][a-z0-9_]*$",
+    )
+    language: Language = setting("en", "language of the text: en or zh", "文本语言：en 或 zh")
+    subject: str = setting("", "subject, with {fields}; empty: none", "主题，可含 {字段}；空：无")
+    body: str = setting(
+        ...,
+        "text, with {fields}, or {field|what stands there if it is unknown}",
+        "正文，可含 {字段} 或 {字段|未知时的替代文字}",
+    )
+
+
+class LlmConfig(Stage):
+    """`[llm]`: an endpoint that drafts messages; by default none, and templates are used."""
+
+    base_url: str = setting(
+        "",
+        "OpenAI-compatible address, for example http://127.0.0.1:8000/v1; empty: no drafting",
+        "OpenAI 兼容地址，例如 http://127.0.0.1:8000/v1；空：不起草",
+    )
+    model: str = setting("", "name of the model there", "该端点上的模型名称")
+    key_env: str = setting(
+        "",
+        "NAME of the environment variable that holds the key; empty: no key",
+        "保存密钥的环境变量名称；空：无密钥",
+        pattern=r"^(?:[A-Za-z_][A-Za-z0-9_]*)?$",
+    )
+    timeout_seconds: float = setting(20.0, "longest wait for one answer", "等待一次回答的最长秒数", gt=0, le=600)
+    retries: int = setting(
+        1, "further tries after a time-out or a busy server", "超时或服务器繁忙后的重试次数", ge=0, le=100
+    )
