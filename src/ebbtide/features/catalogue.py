@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 from ebbtide.churn.definition import ChurnDefinition
@@ -41,7 +42,7 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.features)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Column names."""
         return tuple(f.name for f in self.features)

@@ -38,7 +38,8 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 class EncodedShard:
     """A shard ready for `engine.compute`; user i of `at_user` is `user_ids[i]`. Users ascend.
 
-    What is always needed is encoded at once, the rest when a catalogue asks for it, and kept. `events` (n,) are the
+    What is always needed is encoded at once, the rest when a catalogue asks for it, and kept (of a large shard: for the
+    latest catalogue only). `events` (n,) are the
     frame's rows in the order of the arrays; the arrays as in `columns.Columns`.
     """
 
@@ -59,7 +60,8 @@ class EncodedShard:
     def columns(self, needs: Needs) -> Columns:
         """The arrays with the columns and keys that are needed."""
         if needs not in self._encoded:
-            self._encoded.clear()
+            if len(self.events) >= _SMALL_SHARD:
+                self._encoded.clear()
             self._encoded[needs] = _columns(self, needs)
         return self._encoded[needs]
 

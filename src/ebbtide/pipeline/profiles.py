@@ -25,7 +25,6 @@ from ebbtide.explain.stages import stage_of
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.features.engine import compute
-from ebbtide.models.base import Vector
 from ebbtide.models.bundle import Bundle
 from ebbtide.models.columns import with_model_columns
 from ebbtide.pipeline.dataset import POPULATION_FEATURES, Shards, known_events
@@ -88,14 +87,14 @@ def profile_shard(
     """What a user's own events and the bundle say of each user of a shard, before any comparison with others; with
     `reasons` in a column of that name, as in `score_shard`."""
     known, definition = known_events(events, as_of), bundle.definition
-    scored = score_shard(known, as_of, bundle, reasons=reasons, language=language).select("user_id", *_SCORES)
+    shard = encode(known, definition, bundle.sentiment)
+    scored = score_shard(known, as_of, bundle, reasons=reasons, language=language, shard=shard)
     found = (
         facts_and_habits(known, as_of, definition, config)
-        .join(scored, on="user_id", how="left", maintain_order="left")
+        .join(scored.select("user_id", *_SCORES), on="user_id", how="left", maintain_order="left")
         .with_columns(eligible=pl.col("churn_probability").is_not_null())
         .with_columns(stage=stage_of(as_of, definition, factor=config.profiles.silence_factor))
     )
-    shard = encode(known, definition, bundle.sentiment)
     chance = _comeback(shard, (found["stage"] == "lapsed").to_numpy(), as_of, bundle)
     found = found.with_columns(comeback_probability=chance)
     return _with_outlook(found, _outlook(shard, as_of, bundle), as_of)
@@ -128,26 +127,24 @@ def _comeback(shard: EncodedShard, lapsed: NDArray[np.bool_], as_of: datetime, b
 
 
 def _with_outlook(found: pl.DataFrame, ahead: Outlook, as_of: datetime) -> pl.DataFrame:
-    """The users of both stand in one order, by id."""
-    here = pl.col("stage") != "lapsed"
-    days = {
+    """The users of both stand in one order, by id. Times to the second, null for the lapsed."""
+    columns = {
+        "expected_orders": ahead.orders,
+        "expected_orders_year": ahead.orders_year,
+        "expected_value_year": ahead.value_year,
         "next_order_expected_at": ahead.next_days,
         "next_order_from": ahead.next_low_days,
         "next_order_until": ahead.next_high_days,
     }
-    times = {name: pl.when(here).then(_moments(values, as_of)) for name, values in days.items()}
-    return found.with_columns(
-        expected_orders=pl.Series(ahead.orders).fill_nan(None),
-        expected_orders_year=pl.Series(ahead.orders_year).fill_nan(None),
-        expected_value_year=pl.Series(ahead.value_year).fill_nan(None),
-        **times,
-    )
+    money, times = list(columns)[:3], [_moment(name, as_of) for name in list(columns)[3:]]
+    filled = found.with_columns([pl.Series(name, values) for name, values in columns.items()])
+    return filled.with_columns(pl.col(money).fill_nan(None), *times)
 
 
-def _moments(days: Vector, as_of: datetime) -> pl.Series:
-    """Days after `as_of` as times, to the second; null where unknown."""
-    seconds = pl.Series(days * 86_400.0).fill_nan(None).round().cast(pl.Int64)
-    return pl.select(pl.lit(as_of, TIME) + pl.duration(seconds=pl.lit(seconds))).to_series()
+def _moment(days: str, as_of: datetime) -> pl.Expr:
+    known = pl.col(days).is_not_nan() & (pl.col("stage") != "lapsed")
+    seconds = (pl.col(days) * 86_400.0).fill_nan(0.0).round().cast(pl.Int64)
+    return pl.when(known).then(pl.lit(as_of, TIME) + (seconds * 1_000_000).cast(pl.Duration("us"))).alias(days)
 
 
 def _percentile() -> pl.Expr:

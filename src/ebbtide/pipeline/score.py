@@ -29,7 +29,7 @@ from ebbtide.events.schema import TIME, empty_events
 from ebbtide.events.surroundings import steady_disk, surroundings_error
 from ebbtide.explain.reasons import REASONS_TYPE, reason_column
 from ebbtide.features.catalogue import Catalogue
-from ebbtide.features.encode import encode
+from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.features.engine import compute
 from ebbtide.models.base import Matrix, Vector, sigmoid
 from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
@@ -74,14 +74,16 @@ def score_shard(
     *,
     reasons: ReasonsFor = "at_risk",
     language: Language = "en",
+    shard: EncodedShard | None = None,
 ) -> pl.DataFrame:
     """Score the eligible users of some users' events: one row a user, sorted by user_id.
 
     `events` must hold all events of its users; those not known at `as_of` are ignored. Out: user_id, as_of,
     churn_probability, band, reasons, expected_orders, value_at_risk, model. Percentiles need the whole cohort and are
     added by `score`. `reasons`: for nobody, for the bands above low, or for all.
+    `shard`: the known ones of `events` encoded, if that is done already.
     """
-    scored = score_members(events, as_of, bundle)
+    scored = score_members(events, as_of, bundle, shard=shard)
     p = scored.probability
     band = bands_of(p, bundle.config.bands)
     wanted = {"none": np.zeros(len(p), np.bool_), "at_risk": band != BANDS[0], "all": np.ones(len(p), np.bool_)}
@@ -99,11 +101,14 @@ def score_shard(
     ).with_columns(pl.col("expected_orders", "value_at_risk").fill_nan(None))
 
 
-def score_members(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> Scored:
+def score_members(
+    events: pl.DataFrame, as_of: datetime, bundle: Bundle, *, shard: EncodedShard | None = None
+) -> Scored:
     """Features, margin and money of the eligible users of a shard, sorted by user_id."""
     known = known_events(events, as_of)
     members = cohort_at(known, as_of, bundle.definition)["user_id"]
-    shard = encode(known, bundle.definition, bundle.sentiment)
+    if shard is None:
+        shard = encode(known, bundle.definition, bundle.sentiment)
     at_user = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
     base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)

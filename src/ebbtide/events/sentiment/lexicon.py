@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 _LANGUAGES = ("en", "zh")
 _CHUNK = 50_000
+_FEW, _REMEMBERED = 64, 20_000
 _BREAK = "."
 _CLAUSE_ENDS = r"[.,;:!?()\n。，；：！？（）…~、]"
 _NO_WORD = r"[^\p{L}\p{N}'+.]+"
@@ -30,9 +31,23 @@ class Lexicon:
     negator, 8 the end of a clause. The longest of those that begin at a place counts."""
 
     weights: dict[str, float]
+    _known: dict[str | None, float] = field(default_factory=dict, repr=False, compare=False)
 
     def score(self, texts: pl.Series) -> NDArray[np.float64]:
-        """Of each text, (N,), from -1 to 1; 0 where no word of the lists stands, NaN for null."""
+        """Of each text, (N,), from -1 to 1; 0 where no word of the lists stands, NaN for null.
+
+        Of few texts each is remembered: searching for all words costs milliseconds, however short the text.
+        """
+        if len(texts) > _FEW:
+            return self._score(texts)
+        new = [t for t in texts.unique(maintain_order=True) if t not in self._known]
+        if new:
+            if len(self._known) > _REMEMBERED:
+                self._known.clear()
+            self._known.update(zip(new, self._score(pl.Series(new, dtype=pl.String)).tolist(), strict=True))
+        return np.array([self._known[t] for t in texts], np.float64)
+
+    def _score(self, texts: pl.Series) -> NDArray[np.float64]:
         return np.concatenate([np.zeros(0), *(self._chunk(t) for t in texts.to_frame("text").iter_slices(_CHUNK))])
 
     def _chunk(self, texts: pl.DataFrame) -> NDArray[np.float64]:
