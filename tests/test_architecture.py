@@ -24,6 +24,7 @@ STAGES = {
     "actions",
     "store",
     "pipeline",
+    "serve",
     "dashboard",
     "serve",
     "cli",

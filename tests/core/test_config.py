@@ -66,6 +66,8 @@ OTHER: dict[tuple[str, str], Any] = {
     ("campaign", "effect"): 0.02,
     ("campaign", "mismatch"): 0.01,
     ("campaign", "false_discovery"): 0.2,
+    ("stream", "broker"): "nats",
+    ("stream", "read"): [0],
 }
 
 

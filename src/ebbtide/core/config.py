@@ -39,6 +39,7 @@ from ebbtide.core.settings import (
     TrainConfig,
     did_you_mean,
 )
+from ebbtide.core.stream_settings import StreamConfig
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _EXPANDED = ("path", "url", "query")
@@ -66,6 +67,7 @@ class Config(Stage):
     alert: list[AlertConfig] = Field(default=[])
     alerts: AlertsConfig = AlertsConfig()
     channel: list[ChannelConfig] = Field(default=[])
+    stream: StreamConfig = StreamConfig()
     tracking: TrackingConfig = TrackingConfig()
     recommend: RecommendConfig = RecommendConfig()
     message: list[MessageConfig] = Field(default=[])
@@ -111,9 +113,10 @@ def load_config(
 
 
 def parse_config(raw: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> Config:
-    """Validate a nested mapping; `${VARIABLES}` in a source's path, url and query and in a channel's url are expanded from `environ`.
+    """Validate a nested mapping; `${VARIABLES}` in a source's path, url and query and in the urls of channels and of the
+    stream are expanded from `environ`.
 
-    A variable that is not set stays as it is: only who reads the source needs it (`check_variables`).
+    A variable that is not set stays as it is: only who reads the source or the stream needs it (`check_variables`).
     Raises ConfigError with all problems at once.
     """
     problems: list[Text] = []
@@ -122,6 +125,8 @@ def parse_config(raw: Mapping[str, Any], *, environ: Mapping[str, str] | None = 
         rows = data.get(section)
         if isinstance(rows, list):
             data[section] = [_expand(s, environ or {}) if isinstance(s, Mapping) else s for s in rows]
+    if isinstance(data.get("stream"), Mapping):
+        data["stream"] = _expand(data["stream"], environ or {})
     try:
         config = Config.model_validate(data)
     except ValidationError as fault:
