@@ -40,9 +40,7 @@ class StreamConfig(Stage):
         ge=1,
         le=1024,
     )
-    read: list[int] = setting(
-        [], "partitions that this worker reads; empty: all", "本工作进程读取的分区；空：全部"
-    )
+    read: list[int] = setting([], "partitions that this worker reads; empty: all", "本工作进程读取的分区；空：全部")
     batch: int = setting(500, "messages that are stored together, at most", "一次共同写入的消息数上限", ge=1, le=10_000)
     wait_ms: int = setting(
         200, "milliseconds that a message waits for others, at most", "消息等待凑批的最长毫秒数", ge=1, le=60_000
@@ -88,9 +86,7 @@ def stream_problems(stream: StreamConfig) -> list[Text]:
         for name in re.findall(r"\$\{(\w+)\}", stream.url)
     ]
     if any(k < 0 or k >= stream.partitions for k in stream.read):
-        problems.append(
-            Text("stream: `read` names a partition that does not exist", "stream：`read` 中有不存在的分区")
-        )
+        problems.append(Text("stream: `read` names a partition that does not exist", "stream：`read` 中有不存在的分区"))
     if not stream.topic or not stream.group or stream.dead_topic == stream.topic:
         problems.append(
             Text(

@@ -94,9 +94,7 @@ class StreamHandler:
         self._count(messages, events, fresh, reasons, now)
         self._stored(sum(fresh))
 
-    def _sorted(
-        self, messages: Sequence[Message], now: datetime
-    ) -> tuple[list[Incoming], list[Message], Counter[str]]:
+    def _sorted(self, messages: Sequence[Message], now: datetime) -> tuple[list[Incoming], list[Message], Counter[str]]:
         """The events that may enter, and a letter for each that may not.
 
         Every message is read alone, so that ids that are made do not depend on what comes with it.

@@ -19,7 +19,6 @@ from nats.js.errors import NotFoundError
 from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.serve.brokers.link import (
     LOG,
-    FastStreamReading,
     Letter,
     Message,
     Take,
@@ -27,6 +26,7 @@ from ebbtide.serve.brokers.link import (
     by_topic,
     topics_of,
 )
+from ebbtide.serve.brokers.reading import FastStreamReading, returning
 
 _AT_ONCE = 256
 _PATIENCE_SECONDS = 30
@@ -62,7 +62,7 @@ class JetStreamLink:
             broker.subscriber(
                 topic, stream=stream, pull_sub=pull, durable=self._durable(topic), ack_policy=AckPolicy.NACK_ON_ERROR,
                 decoder=_read_batch,
-            )(take)  # fmt: skip
+            )(returning(take))  # fmt: skip
         return FastStreamReading(broker)
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:

@@ -13,16 +13,19 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from faststream import AckPolicy
-from faststream.confluent import KafkaBroker
+from faststream.confluent import KafkaBroker, Topic
 from faststream.confluent.message import KafkaMessage
 
 from ebbtide.core.errors import ConfigError, RetryError
 from ebbtide.core.language import Text
 from ebbtide.core.stream_settings import StreamConfig
-from ebbtide.serve.brokers.link import LOG, FastStreamReading, Letter, Message, Take, broker_errors
+from ebbtide.serve.brokers.link import LOG, Letter, Message, Take, broker_errors
+from ebbtide.serve.brokers.reading import FastStreamReading, returning
 
 _PATIENCE_SECONDS = 30.0
+_ANSWER_SECONDS = 10.0
 _SHORTEST_SESSION_MS, _LONGEST_SESSION_MS = 6_000, 60_000
+_AT_ONCE = 1_000
 _T = TypeVar("_T")
 
 
@@ -69,7 +72,7 @@ class KafkaLink:
             self._producer = Producer(
                 {**self._properties, "linger.ms": 5, "message.timeout.ms": int(_PATIENCE_SECONDS * 1000)}, logger=LOG
             )
-            await _aside(lambda: self._producer.list_topics(timeout=10))
+            await _aside(lambda: self._producer.list_topics(timeout=_ANSWER_SECONDS))
 
     async def close(self) -> None:
         await _aside(lambda: self._producer.flush(5))
@@ -85,11 +88,11 @@ class KafkaLink:
             return KafkaMessage(body=[], raw_message=raw, consumer=subscriber.consumer, is_manual=True)  # type: ignore[arg-type]
 
         subscriber: Any = broker.subscriber(
-            self._stream.topic, group_id=self._stream.group, batch=True, max_records=self._stream.batch,
+            Topic(self._stream.topic, declare=False), group_id=self._stream.group, batch=True, max_records=self._stream.batch,
             polling_interval=self._stream.wait_ms / 1000, auto_offset_reset="earliest", session_timeout_ms=session,
             heartbeat_interval_ms=session // 3, ack_policy=AckPolicy.NACK_ON_ERROR, parser=parse, decoder=_read_batch,
         )  # fmt: skip
-        subscriber(take)
+        subscriber(returning(take))
         return FastStreamReading(broker)
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:
@@ -147,9 +150,11 @@ class KafkaLink:
         """By partition: the next message of the group, and the number behind the last one."""
         reader, found = self._reader(suffix), {}
         try:
-            about = reader.list_topics(topic, timeout=10).topics[topic]
-            for asked in reader.committed([TopicPartition(topic, k) for k in about.partitions], timeout=10):
-                low, high = reader.get_watermark_offsets(asked, timeout=10)
+            about = reader.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
+            for asked in reader.committed(
+                [TopicPartition(topic, k) for k in about.partitions], timeout=_ANSWER_SECONDS
+            ):
+                low, high = reader.get_watermark_offsets(asked, timeout=_ANSWER_SECONDS)
                 found[asked.partition] = (max(asked.offset, low) if asked.offset >= 0 else low, high)
         finally:
             reader.close()
@@ -162,7 +167,8 @@ class KafkaLink:
         try:
             reader.assign([TopicPartition(topic, k, at or OFFSET_BEGINNING) for k, (at, _) in waiting.items()])
             while waiting:
-                messages = reader.consume(1_000, timeout=_PATIENCE_SECONDS)
+                left = sum(high for _, high in waiting.values()) - sum(at for at, _ in waiting.values())
+                messages = reader.consume(min(left, _AT_ONCE), timeout=_PATIENCE_SECONDS)
                 if not messages:
                     raise RetryError(
                         "the broker stopped giving dead letters: try again", "消息代理不再给出死信：请重试"
@@ -171,9 +177,12 @@ class KafkaLink:
                     if raw.error() is not None:
                         raise KafkaException(raw.error())
                     partition, offset = raw.partition() or 0, raw.offset() or 0
-                    if partition in waiting and offset < waiting[partition][1]:
-                        found.append(Letter(_message(raw), (partition, offset)))
-                    if offset + 1 >= waiting.get(partition, (0, offset + 2))[1]:
+                    if partition not in waiting:
+                        continue  # written meanwhile
+                    found.append(Letter(_message(raw), (partition, offset)))
+                    high = waiting[partition][1]
+                    waiting[partition] = (offset + 1, high)
+                    if offset + 1 >= high:
                         del waiting[partition]
         finally:
             reader.close()

@@ -6,13 +6,12 @@ far a group is behind, pending messages of a dead worker) is asked of the broker
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -140,73 +139,3 @@ def broker_errors(*kinds: type[BaseException]) -> Iterator[None]:
             "消息代理无响应（{why}）：请检查其是否运行、stream.url 是否正确，然后重试",
             why=type(fault).__name__,
         ) from None
-
-
-class FastStreamReading:
-    """A FastStream broker with its subscribers, and tasks that run beside it."""
-
-    def __init__(self, broker: Any, *, beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()) -> None:
-        self._broker, self._beside = broker, beside
-        self._subscribers = list(broker.subscribers)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether everything that was started still runs."""
-        return all(s.running for s in self._subscribers) and not any(t.done() for t in self._tasks)
-
-    async def start(self) -> None:
-        """Begin to read."""
-        await self._broker.start()
-        self._tasks = [asyncio.create_task(job()) for job in self._beside]
-
-    async def stop(self) -> None:
-        """Finish the micro-batches in hand, then end."""
-        await self._broker.stop()
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        self._tasks = []
-
-
-class Gather:
-    """Makes micro-batches of messages that come one by one: `size` at most, none waiting longer than `wait_ms`."""
-
-    def __init__(self, take: Take, *, size: int, wait_ms: int) -> None:
-        self._take, self._size, self._wait = take, size, wait_ms / 1000
-        self._waiting: list[tuple[Message, asyncio.Future[None]]] = []
-        self._full = asyncio.Event()
-
-    async def add(self, message: Message) -> None:
-        """Returns when the micro-batch of the message was taken; raises what taking it raised."""
-        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((message, taken))
-        if len(self._waiting) >= self._size:
-            self._full.set()
-        await taken
-
-    async def run(self) -> None:
-        """Hand micro-batches over until it is cancelled."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), self._wait)
-            batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-            if len(self._waiting) < self._size:
-                self._full.clear()
-            if batch:
-                await self._hand_over(batch)
-
-    async def _hand_over(self, batch: list[tuple[Message, asyncio.Future[None]]]) -> None:
-        fault: RetryError | None = None
-        try:
-            await self._take([message for message, _ in batch])
-        except RetryError as raised:
-            fault = raised
-        for _, taken in batch:
-            if taken.cancelled():
-                continue
-            if fault is None:
-                taken.set_result(None)
-            else:
-                taken.set_exception(fault)

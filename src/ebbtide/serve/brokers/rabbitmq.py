@@ -13,13 +13,13 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 from faststream import AckPolicy
+from faststream.exceptions import NackMessage
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
+from ebbtide.core.errors import RetryError
 from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.serve.brokers.link import (
     LOG,
-    FastStreamReading,
-    Gather,
     Letter,
     Message,
     Take,
@@ -27,6 +27,7 @@ from ebbtide.serve.brokers.link import (
     by_topic,
     topics_of,
 )
+from ebbtide.serve.brokers.reading import FastStreamReading, Gather
 
 
 def make_link(stream: StreamConfig) -> RabbitLink:
@@ -58,6 +59,8 @@ class RabbitLink:
             self._in_hand += 1
             try:
                 await gather.add(message)
+            except RetryError:
+                raise NackMessage from None
             finally:
                 self._in_hand -= 1
 

@@ -22,7 +22,6 @@ from ebbtide.core.errors import RetryError
 from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.serve.brokers.link import (
     LOG,
-    FastStreamReading,
     Letter,
     Message,
     Take,
@@ -31,6 +30,7 @@ from ebbtide.serve.brokers.link import (
     consumer_name,
     topics_of,
 )
+from ebbtide.serve.brokers.reading import FastStreamReading, returning
 
 EVENT = b"event"
 _FASTSTREAM = b"__data__"
@@ -69,7 +69,7 @@ class RedisLink:
             )  # fmt: skip
             broker.subscriber(
                 stream=wanted, ack_policy=AckPolicy.NACK_ON_ERROR, parser=self._parse, decoder=_read_batch
-            )(take)
+            )(returning(take))
 
         async def claim() -> None:
             await self._claim(topics, take)
