@@ -26,7 +26,6 @@ STAGES = {
     "pipeline",
     "serve",
     "dashboard",
-    "serve",
     "cli",
 }
 

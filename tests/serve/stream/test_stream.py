@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from tests.serve.conftest import SHOP
+from tests.serve.stream.conftest import SHOP
 
 from ebbtide.core.errors import ConfigError, RetryError
 from ebbtide.core.settings import ShopConfig

@@ -80,7 +80,7 @@ class KafkaLink:
     async def subscribe(self, take: Take) -> FastStreamReading:
         properties = dict(self._properties)
         servers = properties.pop("bootstrap.servers")
-        broker = KafkaBroker(servers.split(","), config=properties, logger=LOG, apply_types=False)  # type: ignore[arg-type]
+        broker = KafkaBroker(servers.split(","), config=properties, logger=LOG, apply_types=False)
         session = min(max(self._stream.retry_seconds * 1000, _SHORTEST_SESSION_MS), _LONGEST_SESSION_MS)
 
         async def parse(raw: Any) -> KafkaMessage:
@@ -126,7 +126,7 @@ class KafkaLink:
                 failed.append(fault)
 
         for message in messages:
-            headers = [(name, value.encode()) for name, value in message.headers.items()]
+            headers: Any = [(name, value.encode()) for name, value in message.headers.items()]
             while True:
                 try:
                     self._producer.produce(

@@ -131,9 +131,10 @@ def consumer_name() -> str:
 @contextmanager
 def broker_errors(*kinds: type[BaseException]) -> Iterator[None]:
     """A broker that does not answer becomes an error that can be tried again; addresses and contents stay out of it."""
+    caught: tuple[type[BaseException], ...] = (*kinds, OSError)
     try:
         yield
-    except (*kinds, OSError) as fault:
+    except caught as fault:
         raise RetryError(
             "the broker does not answer ({why}): check that it runs and that stream.url is right, and try again",
             "消息代理无响应（{why}）：请检查其是否运行、stream.url 是否正确，然后重试",

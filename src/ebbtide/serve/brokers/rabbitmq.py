@@ -6,7 +6,7 @@ RabbitMQ hands messages out one by one, so micro-batches are gathered here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import aio_pika
@@ -101,7 +101,7 @@ class RabbitLink:
                 await letter.place.nack(requeue=True)
 
     async def _publish(self, topic: str, message: Message) -> None:
-        headers: Mapping[str, Any] = dict(message.headers)
+        headers: Any = dict(message.headers)
         body = aio_pika.Message(message.body, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await self._channel.default_exchange.publish(body, routing_key=topic)
 
