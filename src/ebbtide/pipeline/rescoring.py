@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 
 from ebbtide.core.windows import to_us
 from ebbtide.pipeline.live_shop import LiveShop, stored_scores
-from ebbtide.store.inbox import Cursors
+from ebbtide.store.inbox import SCORED, Cursors
 from ebbtide.store.scores import StoredScore
 
-CURSOR = "scored"
+CURSOR = SCORED
 
 
 @dataclass(frozen=True)

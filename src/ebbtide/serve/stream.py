@@ -25,15 +25,19 @@ from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.core.windows import to_us
 from ebbtide.events.live_event import EventRules, LiveEvent, Refusal, read_events
 from ebbtide.events.validate import Reason, latest_us
-from ebbtide.pipeline.live_shop import Clock, system_clock
-from ebbtide.pipeline.rescoring import CURSOR
 from ebbtide.serve.brokers.link import LOG, Link, Message, Reading, open_link
 from ebbtide.store.database import Database
-from ebbtide.store.inbox import Cursors, Inbox, Incoming
+from ebbtide.store.inbox import SCORED, Cursors, Inbox, Incoming
 
 REASON, FIELD, TOPIC, REFUSED_AT = "ebbtide-reason", "ebbtide-field", "ebbtide-topic", "ebbtide-refused-at"
 """Headers of a dead letter."""
+Clock = Callable[[], datetime]
 _LONGEST_PAUSE_SECONDS = 10.0
+
+
+def system_clock() -> datetime:
+    """The machine's time, UTC."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ class Stream:
         await self._link.send(letters, dead=True)
 
     def _unscored(self) -> tuple[int, float]:
-        position = self._cursors.position(self._shop_id, CURSOR)
+        position = self._cursors.position(self._shop_id, SCORED)
         oldest = self._inbox.after(self._shop_id, position, 1)
         if not oldest:
             return 0, 0.0

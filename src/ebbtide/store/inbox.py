@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select,
 from ebbtide.store.database import Database
 from ebbtide.store.tables import cursors, inbox, shops
 
+SCORED = "scored"
+"""The reader that scores the users whom events have touched."""
 _ASKED_AT_ONCE = 5_000
 
 

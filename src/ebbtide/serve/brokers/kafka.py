@@ -78,14 +78,14 @@ class KafkaLink:
         await _aside(lambda: self._producer.flush(5))
 
     async def subscribe(self, take: Take) -> FastStreamReading:
-        properties = dict(self._properties)
+        properties: Any = dict(self._properties)
         servers = properties.pop("bootstrap.servers")
         broker = KafkaBroker(servers.split(","), config=properties, logger=LOG, apply_types=False)
         session = min(max(self._stream.retry_seconds * 1000, _SHORTEST_SESSION_MS), _LONGEST_SESSION_MS)
 
         async def parse(raw: Any) -> KafkaMessage:
             """Headers are read by `_message`, which never fails: FastStream's own parser does on bytes that are no text."""
-            return KafkaMessage(body=[], raw_message=raw, consumer=subscriber.consumer, is_manual=True)  # type: ignore[arg-type]
+            return KafkaMessage(body=[], raw_message=raw, consumer=subscriber.consumer, is_manual=True)
 
         subscriber: Any = broker.subscriber(
             Topic(self._stream.topic, declare=False), group_id=self._stream.group, batch=True, max_records=self._stream.batch,

@@ -81,7 +81,8 @@ class RedisLink:
             async with self._client.pipeline(transaction=False) as pipe:
                 for topic, part in by_topic(self._stream, messages, dead=dead).items():
                     for message in part:
-                        pipe.xadd(topic, {**message.headers, EVENT: message.body})
+                        fields: dict[Any, Any] = {**message.headers, EVENT: message.body}
+                        pipe.xadd(topic, fields)
                 await pipe.execute()
 
     async def behind(self) -> int:
