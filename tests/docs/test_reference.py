@@ -74,7 +74,7 @@ OTHER_VALUES = {
     ("actions", "period"): "7d", ("actions", "cooldown"): "3d", ("actions", "quiet"): "21:00-08:00",
     ("actions", "margin"): 0.4, ("actions", "epsilon"): 0.05, ("actions", "assignment"): "thompson",
     ("actions", "min_share"): 0.1, ("actions", "max_share"): 0.5, ("actions", "guard_share"): 0.02,
-    ("train", "treated"): "keep",
+    ("train", "treated"): "keep", ("stream", "broker"): "nats", ("stream", "read"): [1],
     ("alerts", "quiet"): "21:00-08:00", ("alerts", "expires"): "3d", ("alerts", "keep"): "30d",
     ("alerts", "retry_for"): "2h",
     ("campaign", "holdout"): 0.1, ("campaign", "control"): 0.3, ("campaign", "alpha"): 0.1, ("campaign", "power"): 0.9,
