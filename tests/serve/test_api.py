@@ -203,3 +203,33 @@ def test_the_operators_addresses_answer(site: Site) -> None:
     figures = site.client.get("/metrics").text
     assert 'ebbtide_events_total{reason="unknown_field",result="rejected"} 1.0' in figures
     assert 'route="/v1/events"' in figures
+
+
+def test_customer_service_sees_one_person_with_talking_points(site: Site) -> None:
+    user = site.shop.score().frame["user_id"][0]
+    told = site.call("GET", f"/v1/users/{user}", scope="risk:read").json()
+    assert told["profile"]["churn_probability"] == pytest.approx(
+        site.shop.score().frame["churn_probability"][0], abs=1e-9
+    )
+    assert any(f"{told['profile']['churn_probability']:.0%}" in point for point in told["talking_points"])
+    assert told["reasons"][0]["text"] in told["talking_points"] or told["reasons"][0]["direction"] == "lowers"
+    zh = site.call("GET", f"/v1/users/{user}", headers={"Accept-Language": "zh"}).json()
+    assert zh["stage"] == told["stage"]
+    assert zh["talking_points"] != told["talking_points"]
+    assert site.call("GET", "/v1/users/nobody").status_code == 404
+
+
+def test_alerts_are_listed_and_moved_over_the_api(site: Site) -> None:
+    assert site.call("GET", "/v1/alerts").json() == {"alerts": [], "next": None}
+    assert site.call("GET", "/v1/alerts", params={"state": "odd"}).status_code == 400
+    nothing = "alr_" + "0" * 32
+    assert site.call("GET", f"/v1/alerts/{nothing}").status_code == 400
+    assert site.call("POST", f"/v1/alerts/{nothing}", json={"state": "acted"}).status_code == 400
+    assert site.call("POST", f"/v1/alerts/{nothing}", json={"state": 3}).status_code == 422
+    assert site.call("GET", "/v1/alerts/counts").status_code == 200
+
+
+def test_campaigns_and_plans_answer(site: Site) -> None:
+    assert site.call("GET", "/v1/campaigns").json() == {"campaigns": []}
+    assert site.call("GET", "/v1/plan", params={"budget": "nan"}).status_code == 422
+    assert site.call("GET", "/v1/plan", params={"budget": 100}).status_code == 400  # this shop declares no actions

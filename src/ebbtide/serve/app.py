@@ -13,7 +13,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from ebbtide.serve import routes_events, routes_health, routes_models, routes_risk
+from ebbtide.serve import (
+    routes_alerts,
+    routes_campaigns,
+    routes_events,
+    routes_health,
+    routes_models,
+    routes_people,
+    routes_risk,
+)
 from ebbtide.serve.problems import Problem, handle_problems
 from ebbtide.serve.service import Service
 
@@ -32,6 +40,9 @@ _DESCRIPTION = (
     "Errors have one shape: RFC 9457 `application/problem+json`."
 )
 
+_ROUTES = (
+    routes_events, routes_risk, routes_people, routes_alerts, routes_campaigns, routes_models, routes_health,
+)  # fmt: skip
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -50,7 +61,7 @@ def make_app(service: Service) -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     handle_problems(app)
-    for routes in (routes_events, routes_risk, routes_models, routes_health):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_middleware(Envelope, service=service)
     return app
