@@ -60,10 +60,12 @@ class Sums:
         self.hits: dict[str, list[bool]] = defaultdict(list)
         self.widths: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, name: str, effect: Effect, truth: float) -> None:
+    def add(self, name: str, effect: Effect, truth: float | None) -> None:
+        """`truth` None: it is not known, and only the width counts."""
         assert effect.low is not None
         assert effect.high is not None
-        self.hits[name].append(effect.low <= truth <= effect.high)
+        if truth is not None:
+            self.hits[name].append(effect.low <= truth <= effect.high)
         self.widths[name].append(effect.high - effect.low)
 
     def tell(self, outcome: str) -> str:
@@ -76,6 +78,8 @@ class Sums:
 
 
 def _share(hits: list[bool]) -> str:
+    if not hits:
+        return "-"
     low, high = wilson(sum(hits), len(hits))
     return f"{np.mean(hits):.1%} [{low:.1%}, {high:.1%}]"
 
@@ -164,7 +168,7 @@ def widths_only(drawn: Drawn, sums: Sums) -> None:
             ("plain", difference(drawn.y[name], drawn.treated)),
             ("cupac", adjusted_difference(drawn.y[name], drawn.treated, drawn.known)),
         ):
-            sums.add(f"{name} {kind}", effect, effect.value or 0.0)
+            sums.add(f"{name} {kind}", effect, None)
 
 
 def peeking(tests: int, looks: int, rng: np.random.Generator) -> tuple[list[bool], list[bool]]:

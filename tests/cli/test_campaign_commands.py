@@ -21,6 +21,7 @@ kind = "coupon"
 contact_cost = 0.5
 value = 4.0
 acceptance = 0.25
+assumed_effect = 0.3
 
 [[action]]
 name = "free_call"
@@ -106,3 +107,14 @@ def test_the_read_out_speaks_both_languages(
 
 def test_an_unknown_campaign_is_wrong_use(campaign_shop: Path, answer: Answer) -> None:
     assert "june" in answer("effect", "july", "-w", str(campaign_shop), code=2)["error"]["message"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_a_plan_becomes_a_campaign(campaign_shop: Path, answer: Answer, tmp_path: Path, suffix: str) -> None:
+    """What `ebbtide plan` writes is what `campaign start` reads; control is drawn among the planned customers."""
+    where, plan = ["-w", str(campaign_shop), "--as-of", "2024-06-11"], tmp_path / f"plan.{suffix}"
+    planned = answer("plan", "--budget", "300", "--out", str(plan), *where)
+    started = answer("campaign", "start", f"from-{suffix}", "--plan", str(plan), *where)
+    held_out = started["left_out"]["holdout"]
+    assert started["treated"] > 0
+    assert started["treated"] + started["control"] + held_out == planned["treated"]
