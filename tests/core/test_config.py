@@ -80,6 +80,8 @@ def another_value(section: str, key: str) -> Any:
         return not default
     if isinstance(default, str) and re.fullmatch(r"\d+(ms|[smhdw])", default):
         return "45m"
+    if isinstance(default, list):
+        return ["other"]
     return default + type(default)(60) if isinstance(default, int | float) else "other"
 
 

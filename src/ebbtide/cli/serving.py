@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ebbtide.core.config import Config
+from ebbtide.core.config import Config, load_config
+from ebbtide.core.errors import InputError
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.serve.service import Service, make_service
 from ebbtide.store.database import Database
@@ -25,10 +26,24 @@ def store_url(config: Config, root: Path) -> str:
 
 @contextmanager
 def open_service(config: Config, root: Path) -> Iterator[Service]:
-    """The service of one workspace; closed at the end, with everything stored that was accepted."""
+    """The service of a workspace and of those that it names in `serve.also`; closed at the end, with everything stored
+    that was accepted.
+
+    Raises InputError if two workspaces have one shop_id.
+    """
+    places = [(config, root), *((load_config(root / p / "ebbtide.toml"), root / p) for p in config.serve.also)]
+    names = [told.serve.shop_id for told, _ in places]
+    if len(set(names)) < len(names):
+        raise InputError(
+            "each workspace that one service serves needs a shop_id of its own under [serve]",
+            "同一服务的每个工作区都需要在 [serve] 中有各自的 shop_id",
+        )
     database = Database.open(store_url(config, root))
-    shop = LiveShop(config, root, config.serve.shop_id, database, memory_bytes=config.serve.memory)
-    service = make_service(config.serve, database, {shop.shop_id: shop})
+    memory = config.serve.memory // len(places)
+    shops = {
+        told.serve.shop_id: LiveShop(told, at, told.serve.shop_id, database, memory_bytes=memory) for told, at in places
+    }
+    service = make_service(config.serve, database, shops)
     try:
         yield service
     finally:

@@ -56,6 +56,23 @@ class ServeConfig(Stage):
         False, "take the caller's address and scheme from X-Forwarded-*", "从 X-Forwarded-* 获取调用方地址与协议"
     )
 
+    also: list[str] = setting(
+        [],
+        "folders of further workspaces that this service serves, each with a shop_id of its own",
+        "本服务同时提供的其他工作区目录，各有自己的 shop_id",
+    )
+    oidc_issuer: str = setting(
+        "",
+        "issuer of bearer tokens (OpenID Connect), beside keys; empty: keys only",
+        "令牌签发者（OpenID Connect），与密钥并用；空：仅密钥",
+    )
+    oidc_audience: str = setting("", "audience that tokens must name", "令牌必须包含的受众")
+    oidc_keys: str = setting(
+        "",
+        "url of the issuer's keys (JWKS); empty: ISSUER/.well-known/jwks.json",
+        "签发者公钥（JWKS）的 url；空：ISSUER/.well-known/jwks.json",
+    )
+
     @field_validator("land_every", "rescore_every", "rescore_all_every", "keep_events")
     @classmethod
     def _durations(cls, value: str) -> str:

@@ -12,10 +12,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import anyio.to_thread
 from fastapi import Request
 
 from ebbtide.core.language import Text
 from ebbtide.serve.problems import ProblemError
+from ebbtide.serve.tokens import Tokens
 from ebbtide.store.keys import Key, Keys
 
 REMEMBERED_SECONDS = 2.0
@@ -44,20 +46,22 @@ class _Bucket:
 
 
 class Gate:
-    """Opens for live keys. `rate` calls a second and key, `burst` at once."""
+    """Opens for live keys, and for `tokens` where a provider is set. `rate` calls a second and key, `burst` at once."""
 
-    def __init__(self, keys: Keys, *, now_us: Callable[[], int], rate: float, burst: int) -> None:
-        self._keys, self._now_us, self._rate, self._burst = keys, now_us, rate, burst
+    def __init__(
+        self, keys: Keys, *, now_us: Callable[[], int], rate: float, burst: int, tokens: Tokens | None = None
+    ) -> None:
+        self._keys, self._now_us, self._rate, self._burst, self._tokens = keys, now_us, rate, burst, tokens
         self._known: OrderedDict[str, tuple[float, Key | None]] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def admit(self, request: Request, scope: str) -> Caller:
+    async def admit(self, request: Request, scope: str) -> Caller:
         """The caller, if the key is live, allows the scope and is not too fast.
 
         Raises ProblemError: 401 without a live key, 403 without the scope, 429 with Retry-After.
         """
         secret = _secret(request)
-        key = self._find(secret) if secret else None
+        key = await self._find(secret) if secret else None
         if key is None:
             raise ProblemError("unauthorized", _SEND, {"WWW-Authenticate": 'Bearer realm="ebbtide"'})
         self._count(key.key_id)
@@ -66,17 +70,19 @@ class Gate:
             raise ProblemError("forbidden", detail)
         return Caller(key.key_id, key.shop_id, key)
 
-    def _find(self, secret: str) -> Key | None:
+    async def _find(self, secret: str) -> Key | None:
         now = time.monotonic()
         known = self._known.get(secret)
-        if known is not None and now - known[0] < REMEMBERED_SECONDS:
-            key = known[1]
-            return key if key is not None and key.is_live(self._now_us()) else None
-        key = self._keys.find(secret, now_us=self._now_us())
-        self._known[secret] = (now, key)
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
-        return key
+        if known is None or now - known[0] >= REMEMBERED_SECONDS:
+            if self._tokens is not None and self._tokens.is_token(secret):
+                found = await anyio.to_thread.run_sync(self._tokens.read, secret)
+            else:
+                found = self._keys.find(secret, now_us=self._now_us())
+            known = self._known[secret] = (now, found)
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        key = known[1]
+        return key if key is not None and key.is_live(self._now_us()) else None
 
     def _count(self, key_id: str) -> None:
         now = time.monotonic()
@@ -98,7 +104,7 @@ def allowed(scope: str) -> Callable[[Request], Awaitable[Caller]]:
 
     async def caller(request: Request) -> Caller:
         gate: Gate = request.app.state.service.gate
-        return gate.admit(request, scope)
+        return await gate.admit(request, scope)
 
     caller.scope = scope  # type: ignore[attr-defined]
     return caller
@@ -108,7 +114,7 @@ def _secret(request: Request) -> str:
     """The key of `Bearer KEY`, or the user name of `Basic` as Segment's libraries send it; "" if there is none."""
     kind, _, rest = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
-        return rest.strip()[:256]
+        return rest.strip()
     if kind.lower() == "basic":
         try:
             return base64.b64decode(rest.strip()[:1024], validate=True).decode("ascii").partition(":")[0]

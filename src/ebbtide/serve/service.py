@@ -15,6 +15,7 @@ from ebbtide.serve.access import Caller, Gate
 from ebbtide.serve.intake import Intake
 from ebbtide.serve.metrics import Metrics
 from ebbtide.serve.problems import ProblemError
+from ebbtide.serve.tokens import Tokens
 from ebbtide.serve.trail import Trail
 from ebbtide.store.database import Database
 from ebbtide.store.keys import Keys
@@ -60,6 +61,7 @@ def make_service(
         return to_us(clock())
 
     metrics = Metrics()
-    gate = Gate(Keys(database), now_us=now_us, rate=settings.rate, burst=settings.burst)
+    tokens = Tokens(settings, list(shops)) if settings.oidc_issuer else None
+    gate = Gate(Keys(database), now_us=now_us, rate=settings.rate, burst=settings.burst, tokens=tokens)
     intake = Intake(database, now_us=now_us, max_waiting=settings.max_waiting, told=metrics.stored)
     return Service(settings, database, shops, gate, intake, Trail(database, now_us=now_us), metrics, clock)
