@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from tests.serve.conftest import Site
 
+from ebbtide.core.errors import ConfigError
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.serve.tokens import Tokens
 
@@ -104,6 +105,11 @@ def test_the_public_key_is_no_shared_secret(provider: str) -> None:
 def test_without_the_provider_nothing_opens_and_nothing_breaks() -> None:
     assert reader("http://127.0.0.1:1").read(token("http://127.0.0.1:1")) is None
     assert not Tokens.is_token("ebb_1_2")
+
+
+def test_a_provider_without_an_audience_is_refused(provider: str) -> None:
+    with pytest.raises(ConfigError, match="oidc_audience"):
+        Tokens(ServeConfig(oidc_issuer=provider), ("shop",))
 
 
 def test_a_call_may_carry_a_token(site: Site, provider: str) -> None:

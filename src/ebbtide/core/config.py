@@ -223,8 +223,6 @@ def _cross_checks(config: Config) -> list[Text]:
     problems = []
     if config.bands.medium >= config.bands.high:
         problems.append(Text("bands: medium must be below high", "bands：medium 必须小于 high"))
-    if config.serve.oidc_issuer and not config.serve.oidc_audience:
-        problems.append(Text("serve: oidc_issuer needs oidc_audience", "serve：oidc_issuer 需要 oidc_audience"))
     for source in config.sources():
         if bool(source.path) == bool(source.url):
             problems.append(

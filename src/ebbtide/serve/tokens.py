@@ -12,6 +12,8 @@ from typing import Any
 
 import jwt
 
+from ebbtide.core.errors import ConfigError
+from ebbtide.core.language import Text
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.store.keys import SCOPES, Key
 
@@ -22,9 +24,14 @@ _LONGEST = 16_384
 
 
 class Tokens:
-    """Reads tokens of the provider of the settings. Its keys are fetched once and remembered for five minutes."""
+    """Reads tokens of the provider of the settings. Its keys are fetched once and remembered for five minutes.
+
+    Raises ConfigError without an audience: a token for anybody else would open this service, too.
+    """
 
     def __init__(self, settings: ServeConfig, shops: Sequence[str]) -> None:
+        if not settings.oidc_audience:
+            raise ConfigError([Text("serve: oidc_issuer needs oidc_audience", "serve：oidc_issuer 需要 oidc_audience")])
         self._issuer, self._audience, self._shops = settings.oidc_issuer, settings.oidc_audience, tuple(shops)
         where = settings.oidc_keys or f"{settings.oidc_issuer.rstrip('/')}/.well-known/jwks.json"
         self._keys = jwt.PyJWKClient(where, cache_jwk_set=True, lifespan=_REMEMBERED_SECONDS, timeout=5)
