@@ -74,6 +74,14 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("train-table", Text("train on a ready-made labelled table without events", "在现成的带标签表（无事件）上训练")),
     ("score-table", Text("score the rows of a table by such a model", "用此类模型为表中各行评分")),
     ("uplift", Text("what an action changes for whom, from an experiment", "从实验得知某行动对谁有何改变")),
+    (
+        "replay",
+        Text(
+            "send a real log to a running service, at its own pace or faster",
+            "将真实日志按原速或加速发送给运行中的服务",
+        ),
+    ),
+    ("dead-letters", Text("what the stream refused and why; send it again", "消息流拒绝了什么、原因为何；重新发送")),
     ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),
     ("serve", Text("the live service: events in, risk out", "实时服务：接收事件、给出风险")),
     ("keys", Text("make, list and revoke the keys of the live service", "创建、列出和吊销实时服务的密钥")),

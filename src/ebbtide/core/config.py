@@ -153,6 +153,14 @@ def secret_of(variable: str, *, environ: Mapping[str, str] | None = None) -> Sec
     return SecretStr(value)
 
 
+def named_secret(name: str, *, environ: Mapping[str, str] | None = None) -> str:
+    """The value of an environment variable that the user names. Raises InputError if it is not set."""
+    value = (os.environ if environ is None else environ).get(name, "")
+    if not value:
+        raise InputError("the variable {name} is not set in the environment", "环境变量 {name} 未设置", name=name)
+    return value
+
+
 def check_variables(sources: Iterable[SourceConfig]) -> None:
     """Raise ConfigError with every `${VARIABLE}` that a source needs and the environment did not give."""
     unset = [(s.name, name) for s in sources for part in _EXPANDED for name in _VARIABLE.findall(getattr(s, part))]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,11 +26,10 @@ from ebbtide.core.windows import to_us
 from ebbtide.events.live_event import EventRules, LiveEvent, Refusal, read_events
 from ebbtide.events.validate import Reason, latest_us
 from ebbtide.serve.brokers.link import LOG, Link, Message, Reading, open_link
+from ebbtide.serve.letter import FIELD, REASON, REFUSED_AT, TOPIC, original_headers
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import SCORED, Cursors, Inbox, Incoming
 
-REASON, FIELD, TOPIC, REFUSED_AT = "ebbtide-reason", "ebbtide-field", "ebbtide-topic", "ebbtide-refused-at"
-"""Headers of a dead letter."""
 Clock = Callable[[], datetime]
 _LONGEST_PAUSE_SECONDS = 10.0
 
@@ -201,11 +200,6 @@ class Stream:
             return 0, 0.0
         waited = (to_us(self._clock()) - oldest[0].fields["ingested_at"]) / 1e6
         return self._inbox.count(self._shop_id, position), max(0.0, waited)
-
-
-def original_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that a message came with, without those of a dead letter."""
-    return {name: value for name, value in headers.items() if not name.startswith("ebbtide-")}
 
 
 def _events_of(body: bytes) -> list[Any] | None:

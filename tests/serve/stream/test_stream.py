@@ -18,7 +18,8 @@ from ebbtide.core.settings import ShopConfig
 from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.core.windows import to_us
 from ebbtide.serve.brokers.link import Link, Message, open_link, topics_of
-from ebbtide.serve.stream import FIELD, REASON, Stream, StreamHandler
+from ebbtide.serve.letter import FIELD, REASON
+from ebbtide.serve.stream import Stream, StreamHandler
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox
 
