@@ -58,6 +58,7 @@ from ebbtide.pipeline.table_train import TableTrained, train_table
 from ebbtide.pipeline.train import TrainReport, train
 from ebbtide.pipeline.tune import TuneReport, tune
 from ebbtide.pipeline.uplift import UpliftReport, uplift_table
+from ebbtide.pipeline.uplift_shop import ShopUplift, uplift_shop
 from ebbtide.pipeline.uplift_table import UpliftQuestion, assigned_how
 
 Moment = str | date | datetime
@@ -345,6 +346,11 @@ class Workspace:
         """The ranked list of the rows of a table, by the model that `train_table` wrote to the folder `model`."""
         language = self._language or self._config_or_defaults.shop.language
         return score_table(_table(table, encoding), Path(model), reasons=reasons, language=language)
+
+    def uplift_of_campaigns(self, *, until: Moment | None = None, learner: str | None = None) -> ShopUplift:
+        """What each action changes for whom, learnt from the exposures in the lake whose outcomes were known at `until`,
+        and kept for planning."""
+        return uplift_shop(self.config, self.path, until=_moment(until), learner=learner, progress=self._progress)
 
     def uplift(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ebbtide.actions.boosters import Boosted
 from ebbtide.actions.linear_effects import Linear
+from ebbtide.actions.shifted import Shifted
 from ebbtide.models.base import Matrix, Vector
 from ebbtide.models.sealed import read_json, write_json
 
@@ -134,7 +135,7 @@ class Mixture:
         return cls(tuple(load_effects(folder / f"member-{k}") for k in range(len(weights))), weights)
 
 
-_KINDS: dict[str, Any] = {c.kind: c for c in (Contrast, Switch, Direct, Linear, Mixture)}
+_KINDS: dict[str, Any] = {c.kind: c for c in (Contrast, Switch, Direct, Linear, Shifted, Mixture)}
 
 
 def save_effects(folder: Path, fitted: Effects) -> None:

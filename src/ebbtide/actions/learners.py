@@ -17,6 +17,7 @@ import numpy as np
 from ebbtide.actions.boosters import Boosted, TreeSizes, boost
 from ebbtide.actions.fitted import Contrast, Direct, Effects, Mixture, Switch, with_arm
 from ebbtide.actions.linear_effects import fit_linear
+from ebbtide.actions.shifted import fit_shifted
 from ebbtide.actions.trial import CONTROL, Trial, folds_of
 from ebbtide.core.language import Text
 from ebbtide.evaluation.policy_value import doubly_robust_scores
@@ -112,6 +113,7 @@ LEARNERS: Mapping[str, Learner] = {
         Learner("dr", Text("doubly robust scores, learnt", "学习双重稳健得分"), fit_dr),
         Learner("ct", Text("class transformation", "类别变换"), fit_class_transformation),
         Learner("linear", Text("columns times the arm", "各列与分组的交互"), lambda trial, *_: fit_linear(trial)),
+        Learner("odds", Text("one shift of the odds a treatment", "每种处理一个优势比"), fit_shifted),
         Learner("mean", Text("the mean of S, DR and linear", "S、DR 与线性的平均"), fit_mean),
     )
 }

@@ -14,6 +14,7 @@ from ebbtide.core.language import Text
 
 app = make_app()
 
+_OF_A_TABLE = ("treatment", "control", "outcome", "id", "value", "drop", "assigned", "propensity", "shares", "encoding")
 _WRITTEN = Text("the ranked list is in {file}", "排序名单位于 {file}")
 
 
@@ -21,21 +22,25 @@ _WRITTEN = Text("the ranked list is in {file}", "排序名单位于 {file}")
 def uplift(
     ctx: typer.Context,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE",
-            help=both("CSV, Parquet or JSON lines, one row a customer", "CSV、Parquet 或 JSON 行，每位顾客一行"),
+            help=both(
+                "a table, one row a customer; without it the workspace's own campaigns",
+                "一张表，每位顾客一行；省略则用工作区自己的活动",
+            ),
         ),
-    ],
+    ] = None,
     treatment: Annotated[
-        str, typer.Option(metavar="COL", help=both("column that says who got which arm", "表示分组的列"))
-    ],
+        str | None, typer.Option(metavar="COL", help=both("column that says who got which arm", "表示分组的列"))
+    ] = None,
     control: Annotated[
-        str, typer.Option(metavar="VALUE", help=both("its value for who got nothing", "其中表示未受处理的值"))
-    ],
+        str | None, typer.Option(metavar="VALUE", help=both("its value for who got nothing", "其中表示未受处理的值"))
+    ] = None,
     outcome: Annotated[
-        str, typer.Option(metavar="COL", help=both("column of the outcome: yes/no or money", "结果列：是/否或金额"))
-    ],
+        str | None,
+        typer.Option(metavar="COL", help=both("column of the outcome: yes/no or money", "结果列：是/否或金额")),
+    ] = None,
     id: Annotated[
         str | None, typer.Option(metavar="COL", help=both("column that names the customer", "标识顾客的列"))
     ] = None,
@@ -85,7 +90,7 @@ def uplift(
         str,
         typer.Option(
             metavar="NAME",
-            help=both("s, t, x, dr, ct, linear, mean or auto", "s、t、x、dr、ct、linear、mean 或 auto"),
+            help=both("s, t, x, dr, ct, linear, odds, mean or auto", "s、t、x、dr、ct、linear、odds、mean 或 auto"),
         ),
     ] = "auto",
     encoding: Annotated[
@@ -107,6 +112,18 @@ def uplift(
     ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
+        if data is None:
+            _check_no_table_flags(ctx)
+            shop = edge.workspace.uplift_of_campaigns(learner=learner)
+            if out is not None:
+                shop.save(out)
+            edge.show(shop, closing=_WRITTEN.format(file=out) if out else None)
+            return
+        if treatment is None or control is None or outcome is None:
+            raise InputError(
+                "with --data, --treatment, --control and --outcome are needed too",
+                "使用 --data 时还需要 --treatment、--control 和 --outcome",
+            )
         done = edge.workspace.uplift(
             data,
             treatment=treatment,
@@ -124,6 +141,17 @@ def uplift(
         if out is not None:
             done.save(out)
         edge.show(done, closing=_WRITTEN.format(file=out) if out else None)
+
+
+def _check_no_table_flags(ctx: typer.Context) -> None:
+    """Raise InputError for flags that speak of a table where there is none."""
+    given = [f"--{name}" for name in _OF_A_TABLE if ctx.params.get(name) not in (None, "", "random", [], ())]
+    if given:
+        flags = ", ".join(given)
+        raise InputError(
+            f"{flags} speak of a table: name it with --data, or leave them out to learn from the workspace's campaigns",
+            f"{flags} 是针对表的选项：请用 --data 指定表，或去掉它们以从工作区的活动中学习",
+        )
 
 
 def _shares(text: str | None) -> tuple[float, ...] | None:

@@ -47,3 +47,8 @@ class Places:
     def runs(self) -> Path:
         """A record of every run."""
         return self.home / "runs"
+
+    @property
+    def uplift(self) -> Path:
+        """What the shop's own campaigns taught of their effects."""
+        return self.home / "uplift"

@@ -1,0 +1,161 @@
+"""Uplift: Hillstrom's mails beside published learners, and a simulated shop whose true effects are known.
+
+    python benchmarks/uplift.py [--data FOLDER] [--users 8000] [--seeds 1 2 3]
+
+Hillstrom: visits, women's and men's mail against none, a 50/50 split by numpy's permutation of seed 0, first half
+trains. The learner is chosen by cross-fitting inside the training half; the test half only judges.
+
+Simulated shop: learns from the campaigns whose outcomes had closed, then names the 10 % of users, one action each, that
+it would contact on the last possible day. Their true gain comes from replays; the oracle picks by other replays than
+those that pay it, so that noise does not flatter it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ebbtide.actions.boosters import TreeSizes, boost
+from ebbtide.actions.choosing import compare, held_out
+from ebbtide.actions.learners import LEARNERS
+from ebbtide.actions.trial import CONTROL
+from ebbtide.actions.uplift import judge
+from ebbtide.churn.labels import cohort_at
+from ebbtide.core.config import load_config
+from ebbtide.core.windows import to_us
+from ebbtide.evaluation.uplift import evaluate_uplift, random_qini
+from ebbtide.events.simulate import SimulationConfig, Truth, write_log
+from ebbtide.events.table_file import table_of_frame
+from ebbtide.features.encode import encode
+from ebbtide.features.engine import compute
+from ebbtide.models.base import Vector
+from ebbtide.pipeline.dataset import known_events
+from ebbtide.pipeline.ingest import ingest
+from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.uplift_exposures import ShopTrial, trial_of_exposures
+from ebbtide.pipeline.uplift_sections import told
+from ebbtide.pipeline.uplift_table import UpliftQuestion, trial_of_table
+from machine import machine_line
+
+SHARE = 0.1
+ACTIONS = ("call", "coupon", "message")
+
+
+def main() -> None:
+    asked = arguments()
+    print(machine_line())
+    if asked.data:
+        for mail in ("Womens E-Mail", "Mens E-Mail"):
+            hillstrom(asked.data / "hillstrom_email" / "hillstrom.parquet", mail)
+    for seed in asked.seeds:
+        shop(SimulationConfig(users=asked.users, days=asked.days, seed=seed), asked.learners)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Qini on Hillstrom; the share of the oracle's gain in a simulated shop."
+    )
+    parser.add_argument("--data", type=Path, default=None, help="folder of public data sets")
+    parser.add_argument("--users", type=int, default=8000)
+    parser.add_argument("--days", type=int, default=660)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--learners", nargs="*", default=list(LEARNERS))
+    return parser.parse_args()
+
+
+def hillstrom(file: Path, mail: str) -> None:
+    """Learn on one half, judge on the other."""
+    frame = pl.read_parquet(file).filter(pl.col("segment").is_in([mail, "No E-Mail"]))
+    question = UpliftQuestion("segment", "No E-Mail", "visit", drop=("conversion", "spend"))
+    trial = trial_of_table(table_of_frame(frame), question).trial
+    order = np.random.default_rng(0).permutation(len(trial))
+    learn, test = trial.take(order[: len(order) // 2]), trial.take(order[len(order) // 2 :])
+    started = time.perf_counter()
+    figures = compare(learn)
+    winner = next(iter(figures))
+    print(f"\n{mail}: {len(learn):,} rows train, {len(test):,} test; random {told(random_qini(test.y, test.arm))}")
+    for name, inside in figures.items():
+        effect = LEARNERS[name].fit(learn, TreeSizes(), 0).effects(test.X)[:, 0]
+        qini = evaluate_uplift(test.y, effect, test.arm).qini
+        print(f"  {name:7s} while choosing {inside:.4f}, test {told(qini)}{'  <- chosen' if name == winner else ''}")
+    verdict = judge(trial, held_out(trial))
+    print(f"  whole table, held out: over everyone {told(verdict.over_everyone)}: {verdict.verdict}")
+    print(f"  {time.perf_counter() - started:,.0f} s")
+
+
+def shop(config: SimulationConfig, learners: list[str]) -> None:
+    """One simulated shop."""
+    started = time.perf_counter()
+    moment = config.end - timedelta(days=31)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_log(config, root)
+        settings = load_config(root / "ebbtide.toml", environ={})
+        ingest(settings, root)
+        ready = trial_of_exposures(settings, root, until=moment)
+        ids, X = asked_about(root, ready)
+    trial = ready.trial
+    print(f"\nshop of {config.users:,} users, seed {config.seed}: {len(trial):,} exposures in {ready.campaigns} campaigns, "
+          f"{len(trial.names)} columns; {len(ids):,} users asked about; {time.perf_counter() - started:,.0f} s")  # fmt: skip
+    paid, guide = true_effects(config, ids, moment)
+    print(f"  truth replayed; {time.perf_counter() - started:,.0f} s", flush=True)
+    oracle = gain(paid, guide)
+    figures = compare(trial, learners)
+    winner = next(iter(figures))
+    untreated = trial.take(trial.arm == CONTROL)
+    chance_of_order = boost(untreated.X, untreated.y, sizes=TreeSizes(rounds=160), seed=0).predict(X)
+    best = int(np.argmax([trial.y[trial.arm == t].mean() for t in trial.treatments]))
+    risk = gain(paid, np.where(np.arange(3) == best, 1 - chance_of_order[:, None], -1.0))
+    print(f"  oracle {1000 * oracle:.2f} orders won per 1,000 users; risk ranking with {trial.arms[1 + best]} "
+          f"{1000 * risk:.2f} ({risk / oracle:.0%})")  # fmt: skip
+    for name in figures:
+        effect = LEARNERS[name].fit(trial, TreeSizes(), 0).effects(X)
+        won = gain(paid, effect)
+        mark = "  <- chosen" if name == winner else ""
+        print(f"  {name:7s} while choosing {figures[name]:.4f}; {1000 * won:.2f} = {won / oracle:.0%} of the oracle, "
+              f"{won / risk:.2f} x risk{mark}", flush=True)  # fmt: skip
+    print(f"  {time.perf_counter() - started:,.0f} s")
+
+
+def asked_about(root: Path, ready: ShopTrial) -> tuple[pl.Series, Vector]:
+    """Who is eligible at the moment, and what is known of them."""
+    lake, ids, parts = Places(root).lake(), [], []
+    for bucket in lake.buckets():
+        known = known_events(lake.read_bucket(bucket), ready.until)
+        members = cohort_at(known, ready.until, ready.definition)["user_id"]
+        shard = encode(known, ready.definition)
+        at = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
+        parts.append(compute(shard, at, np.full(len(at), to_us(ready.until)), ready.catalogue, tables=ready.seen.items))
+        ids.append(shard.user_ids.gather(at))
+    return pl.concat(ids), np.concatenate(parts)
+
+
+def true_effects(config: SimulationConfig, ids: pl.Series, moment: datetime) -> tuple[Vector, Vector]:
+    """What each action adds to the chance of an order, (N, 3), twice, from replays of their own: to pay, and to guide."""
+    truth, few, many = Truth(config), 60, 240
+    first, both = (
+        ids.to_frame("user_id")
+        .join(truth.effects(moment, futures=n), on="user_id", how="left", maintain_order="left")
+        .select([f"uplift_{a}" for a in ACTIONS])
+        .to_numpy()
+        for n in (few, many)
+    )
+    return first, (many * both - few * first) / (many - few)
+
+
+def gain(paid: Vector, by: Vector) -> float:
+    """True orders won per user if the top share by `by` (N, 3) gets its best action."""
+    best = by.max(axis=1)
+    top = np.argsort(-best, kind="stable")[: int(SHARE * len(by))]
+    top = top[best[top] > 0]
+    return float(paid[top, by[top].argmax(axis=1)].sum() / len(by))
+
+
+if __name__ == "__main__":
+    main()
