@@ -1,6 +1,6 @@
 """A new shop with few labels: what does pretraining on other shops bring?
 
-    python benchmarks/transfer.py clicks [--users 6000] [--shops 4]      simulated shops, all different
+    python benchmarks/transfer.py clicks [--users 6000] [--shops 4] [--own]      simulated shops, all different
     python benchmarks/transfer.py xmarket --data FOLDER [--target ca]    six countries to the seventh
 
 Each arm gets the old shops' event logs, without a label, and of the new shop its log as known at a moment and the
@@ -118,8 +118,10 @@ def main() -> None:
     print(machine_line())
     with tempfile.TemporaryDirectory() as folder:
         task = (simulated if asked.what == "clicks" else countries)(asked, Path(folder))
+        if asked.own:
+            task = replace(task, old=task.old | {"new": task.ready.lake})
         y = task.asked.y
-        print(f"{len(task.old)} old shops; {len(task.pool):,} closed rows of {len(np.unique(task.pool.user)):,} users in the new "
+        print(f"pretraining on {len(task.old)} shops; {len(task.pool):,} closed rows of {len(np.unique(task.pool.user)):,} users in the new "
               f"one; {len(y):,} users asked about, {y.mean():.1%} of them churned")  # fmt: skip
         run(task, asked.draws)
 
@@ -129,6 +131,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", choices=["clicks", "xmarket"])
     parser.add_argument("--users", type=int, default=6000, help="of each simulated shop")
     parser.add_argument("--shops", type=int, default=4, help="simulated shops to pretrain on")
+    parser.add_argument("--own", action="store_true", help="pretrain on the new shop's log without labels too")
     parser.add_argument("--data", type=Path, help="the folder with {country}_5core.parquet")
     parser.add_argument("--target", default="ca", choices=COUNTRIES)
     parser.add_argument("--draws", type=int, default=5, help="draws of the labelled customers")

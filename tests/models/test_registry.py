@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ebbtide.core.errors import InputError
-from ebbtide.models.auto import choose
 from ebbtide.models.registry import AUTO, AUTO_DEEP, MODELS, Setting, candidates, table_candidates
 
 
@@ -23,12 +22,12 @@ def test_auto_chooses_from_the_models_with_a_prior():
     assert all(MODELS[n].prior is None for n in set(MODELS) - set(entries))
 
 
-def test_auto_deep_weighs_a_sequence_model_too_once_there_is_evidence():
+def test_auto_deep_weighs_trees_with_the_state_of_the_event_model_too():
     entries = candidates(AUTO_DEEP)
-    assert [*candidates(AUTO), "event_boost"] == list(entries)
-    assert choose([], entries, known_us=0).weight == choose([], candidates(AUTO), known_us=0).weight | {
-        "event_boost": 0.0
-    }
+    assert list(entries) == [*candidates(AUTO), "event_boost"]
+    assert entries["lightgbm"].prior == entries["event_boost"].prior
+    assert sum(e.prior for e in entries.values()) == pytest.approx(1.0)
+    assert MODELS["event_boost"].prior is None, "auto does without it"
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ __all__ = [
 
 AUTO = "auto"
 AUTO_DEEP = "auto_deep"
-_DEEP_MEMBERS = ("event_boost",)
-"""What `auto_deep` weighs beside the members of `auto`; without evidence they carry no weight."""
+_DEEP_PRIORS = {"lightgbm": 0.35, "event_boost": 0.35}
+"""What `auto_deep` weighs beside the other members of `auto`: both kinds of boosted trees, alike before any evidence."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,9 @@ STUDENTS: dict[str, Callable[[Path], Model]] = {DistilledModel.name: DistilledMo
 def candidates(name: str) -> dict[str, Entry]:
     """The models that take part: one by its name, or all that `auto` or `auto_deep` chooses from. Raises InputError."""
     if name in (AUTO, AUTO_DEEP):
-        more = _DEEP_MEMBERS if name == AUTO_DEEP else ()
-        return {n: e for n, e in MODELS.items() if e.prior is not None or n in more}
+        changed = _DEEP_PRIORS if name == AUTO_DEEP else {}
+        entries = {n: replace(e, prior=changed.get(n, e.prior)) for n, e in MODELS.items()}
+        return {n: e for n, e in entries.items() if e.prior is not None}
     if name not in MODELS:
         known = [AUTO, AUTO_DEEP, *MODELS]
         close = difflib.get_close_matches(name, known, n=1)
