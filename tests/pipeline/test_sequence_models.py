@@ -71,7 +71,7 @@ def test_training_does_not_look_past_until(shop, sim_log, open_shop, bundle):
     np.testing.assert_allclose(one["churn_probability"], two["churn_probability"], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("model", ["cnn_rnn", "vae", "mlp"])
+@pytest.mark.parametrize("model", ["cnn_rnn", "vae", "mlp", "auto_deep"])
 def test_other_nets_go_the_whole_way(shop, everybody, model):
     bundle = shop.shelf.load(shop.train(model=model).bundle)
     scored = score_shard(everybody, shop.until, bundle, reasons="all").sort("user_id")
