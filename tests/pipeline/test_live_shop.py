@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,16 +13,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import redis
 from sqlalchemy import Connection
+from tests.conftest import _without as without
 from tests.pipeline.conftest import UNTIL, OpenShop, SmallShop, Trained
 
 from ebbtide.core.errors import RetryError
 from ebbtide.core.windows import to_us
 from ebbtide.events.lake import Lake, lake_folder
 from ebbtide.events.surroundings import one_writer
+from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.rescoring import Change, rescore_everybody, rescore_touched
+from ebbtide.pipeline.shared_histories import SharedHistories
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox, Incoming
 
@@ -261,3 +266,75 @@ def test_a_shop_without_any_file_begins_with_live_events(trained: Trained, tmp_p
     live.histories.refresh()
     assert live.score(["u"]).height == 1
     database.close()
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """A database of the local Redis, number 13, whose keys of this test are removed afterwards."""
+    url = os.environ.get("EBBTIDE_TEST_REDIS", "redis://127.0.0.1:6379/13")
+    client = redis.Redis.from_url(url, socket_connect_timeout=1)
+    try:
+        client.ping()
+    except redis.RedisError as fault:
+        without("Redis", type(fault).__name__)
+    yield url
+    names = list(client.scan_iter("ebbtide:shop:*"))
+    if names:
+        client.delete(*names)
+    client.close()
+
+
+def shared(service: Service, url: str) -> SharedHistories:
+    shop = service.shop
+    return SharedHistories(service.live.inbox, "shop", shop.root, shop.config.lake, url=url, keep=timedelta(minutes=1))
+
+
+def test_shared_histories_are_the_same_before_and_after_landing_and_from_the_cache(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame, redis_url: str
+) -> None:
+    """Each answer three times: from the lake, from Redis, and from Redis after a landing that it does not know of."""
+    users = batch["user_id"].to_list()
+    histories = shared(service, redis_url)
+    half = late.filter(pl.col("ingested_at") <= late["ingested_at"].median())  # type: ignore[operator]
+    service.tell(half)
+    first = histories.of_users(users)
+    assert histories.of_users(users).equals(first)
+    assert first.equals(service.live.histories.of_users(users))
+    land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    histories.refresh()
+    service.tell(late.join(half, on="event_id", how="anti"))
+    live = LiveShop(
+        service.shop.config, service.shop.root, "shop", service.live.database, clock=lambda: UNTIL, histories=histories
+    )
+    assert_same(live.score(users, as_of=UNTIL), batch)
+    assert histories.failures == 0
+    histories.close()
+
+
+def test_an_ingest_of_files_is_seen_through_the_cache(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame, redis_url: str
+) -> None:
+    users = batch["user_id"].to_list()
+    histories = shared(service, redis_url)
+    histories.of_users(users)
+    late.write_parquet(service.shop.root / "data" / "late.parquet")
+    ingest(service.shop.config, service.shop.root, now=UNTIL + timedelta(days=30))
+    histories.refresh()
+    live = LiveShop(
+        service.shop.config, service.shop.root, "shop", service.live.database, clock=lambda: UNTIL, histories=histories
+    )
+    assert_same(live.score(users, as_of=UNTIL), batch)
+    histories.close()
+
+
+def test_without_redis_the_lake_is_read_and_the_failure_is_counted(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    service.tell(late)
+    histories = shared(service, "redis://127.0.0.1:1/0")
+    live = LiveShop(
+        service.shop.config, service.shop.root, "shop", service.live.database, clock=lambda: UNTIL, histories=histories
+    )
+    assert_same(live.score(batch["user_id"].to_list(), as_of=UNTIL), batch)
+    assert histories.failures == 2
+    histories.close()

@@ -14,9 +14,13 @@ from typing import Any
 
 from ebbtide.core.config import Config, load_config
 from ebbtide.core.errors import InputError
+from ebbtide.core.serve_settings import ServeConfig
+from ebbtide.core.windows import parse_duration
 from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.pipeline.shared_histories import SharedHistories
 from ebbtide.serve.service import Service, make_service
 from ebbtide.store.database import Database
+from ebbtide.store.inbox import Inbox
 
 
 def store_url(config: Config, root: Path) -> str:
@@ -40,14 +44,21 @@ def open_service(config: Config, root: Path) -> Iterator[Service]:
         )
     database = Database.open(store_url(config, root))
     memory = config.serve.memory // len(places)
-    shops = {
-        told.serve.shop_id: LiveShop(told, at, told.serve.shop_id, database, memory_bytes=memory) for told, at in places
-    }
+    shops = {told.serve.shop_id: _shop(told, at, database, config.serve, memory) for told, at in places}
     service = make_service(config.serve, database, shops)
     try:
         yield service
     finally:
         service.close()
+
+
+def _shop(config: Config, root: Path, database: Database, settings: ServeConfig, memory: int) -> LiveShop:
+    shop_id = config.serve.shop_id
+    if not settings.redis:
+        return LiveShop(config, root, shop_id, database, memory_bytes=memory)
+    keep = parse_duration(settings.keep_events) / 4
+    shared = SharedHistories(Inbox(database), shop_id, root, config.lake, url=settings.redis, keep=keep)
+    return LiveShop(config, root, shop_id, database, histories=shared)
 
 
 class JsonLines(logging.Formatter):

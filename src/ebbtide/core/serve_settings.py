@@ -49,6 +49,11 @@ class ServeConfig(Stage):
     keep_events: str = setting(
         "7d", "how long landed events stay in the store to recognise duplicates", "已入湖事件在存储中保留多久以识别重复"
     )
+    redis: str = setting(
+        "",
+        "url of a Redis that holds event histories for several processes; empty: each process holds its own",
+        "供多个进程共享事件历史的 Redis url；空：每个进程各自保存",
+    )
     shadow: str = setting(
         "", "a bundle that scores beside the promoted one, for comparison only", "与当前模型并行评分的模型包，仅供比较"
     )

@@ -27,6 +27,7 @@ from ebbtide.events.schema import EVENT_COLUMNS, TABLE_COLUMNS
 
 _BUCKETS = "ebbtide.buckets"
 _ALWAYS = 1
+_INGESTS = "ebbtide.ingests"
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,11 @@ class Lake:
         """The number that the newest append under this key carried; 0 if there was none."""
         return self._table.transaction_version(key) or 0
 
+    @property
+    def ingests(self) -> int:
+        """How many appends came from files."""
+        return self.position(_INGESTS)
+
     def append(
         self,
         files: Sequence[DataFile],
@@ -160,7 +166,8 @@ class Lake:
 
         `transactions` are marked as done (`has_transaction`), `positions` as reached (`position`), by the same commit.
         """
-        reached = {**dict.fromkeys(transactions, _ALWAYS), **(positions or {})}
+        ingests = {_INGESTS: self.ingests + 1} if transactions else {}
+        reached = {**dict.fromkeys(transactions, _ALWAYS), **ingests, **(positions or {})}
         self._commit([add_action(self.events_folder, f) for f in files], reached, notes)
 
     def refresh(self) -> None:

@@ -96,7 +96,7 @@ class Histories:
                 self._bucket(int(n)).rows_of([wanted[i] for i in np.flatnonzero(numbers == n)])
                 for n in np.unique(numbers)
             ]
-        return _joined(found, self._inbox.of_users(self._shop_id, wanted, landed))
+        return joined(found, self._inbox.of_users(self._shop_id, wanted, landed))
 
     def everybody(self) -> Iterator[pl.DataFrame]:
         """The events of all users, bucket by bucket; buckets that are not in memory are not kept for it."""
@@ -108,7 +108,7 @@ class Histories:
             with self._lock:
                 held, files = self._kept.get(bucket), tuple(self._lake.files(bucket))
                 events = held.events if held is not None and held.files == files else self._lake.read_bucket(bucket)
-            yield _joined([events], [tail[i] for i in np.flatnonzero(numbers == bucket)])
+            yield joined([events], [tail[i] for i in np.flatnonzero(numbers == bucket)])
 
     def _buckets_of(self, users: Sequence[str]) -> NDArray[np.int32]:
         return buckets_of(pl.Series(users, dtype=pl.String), self._lake.bucket_count)
@@ -124,7 +124,7 @@ class Histories:
         return held
 
 
-def _joined(found: list[pl.DataFrame], tail: list[Stored]) -> pl.DataFrame:
+def joined(found: list[pl.DataFrame], tail: list[Stored]) -> pl.DataFrame:
     """Events of the lake and those behind it; what the lake holds already is not taken twice."""
     lake = pl.concat(found) if found else empty_events()
     if not tail:

@@ -56,12 +56,12 @@ class LiveShop:
 
     def __init__(
         self, config: Config, root: Path, shop_id: str, database: Database, *, clock: Clock = system_clock,
-        memory_bytes: int = 2 << 30,
+        memory_bytes: int = 2 << 30, histories: Histories | None = None,
     ) -> None:  # fmt: skip
         self.config, self.root, self.shop_id, self.database = config, root, shop_id, database
         self.inbox, self.scores, self.shops = Inbox(database), Scores(database), Shops(database)
         self.shops.register(shop_id)
-        self.histories = Histories(self.inbox, shop_id, root, config.lake, memory_bytes=memory_bytes)
+        self.histories = histories or Histories(self.inbox, shop_id, root, config.lake, memory_bytes=memory_bytes)
         self._clock, self._lock = clock, Lock()
         self._served: Served | None = None
 

@@ -1,0 +1,102 @@
+"""Histories shared by several processes through Redis, so that not each of them has to hold the lake in memory.
+
+What Redis holds of a user is what the lake held when it was read, with the number up to which the inbox had landed by then;
+later events come from the inbox as always. So an entry never goes stale by landing. It does by an ingest of files, so the
+count of those is part of its name. Redis is a cache: without it the lake is read, and answers are the same.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import redis
+
+from ebbtide.core.settings import LakeConfig
+from ebbtide.pipeline.histories import Histories, joined
+from ebbtide.store.inbox import Inbox
+
+log = logging.getLogger("ebbtide.serve")
+_SEQ_BYTES = 8
+
+
+class SharedHistories(Histories):
+    """`Histories` whose users lie in Redis for `keep`; the buckets of the lake are read for who is not there.
+
+    `keep` must be well below the time that the inbox keeps landed events.
+    """
+
+    def __init__(
+        self, inbox: Inbox, shop_id: str, root: Path, config: LakeConfig, *, url: str, keep: timedelta,
+        memory_bytes: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__(inbox, shop_id, root, config, memory_bytes=memory_bytes)
+        self._redis: Any = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+        self._keep = keep
+        self.failures = 0
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+    def of_users(self, users: Sequence[str]) -> pl.DataFrame:
+        """As `Histories.of_users`."""
+        wanted = list(dict.fromkeys(users))
+        with self._lock:
+            landed, ingests = self._landed, self._lake.ingests
+        names = [f"ebbtide:{self._shop_id}:{ingests}:{user}" for user in wanted]
+        held = self._get(names)
+        found = [_unpacked(value) for value in held if value is not None]
+        missing = [i for i, value in enumerate(held) if value is None]
+        read = self._read([wanted[i] for i in missing])
+        self._put({names[i]: _packed(frame, landed) for i, frame in zip(missing, read, strict=True)})
+        frames = [*(frame for _, frame in found), *read]
+        since = min([landed, *(seq for seq, _ in found)])
+        return joined(frames, self._inbox.of_users(self._shop_id, wanted, since))
+
+    def _read(self, users: list[str]) -> list[pl.DataFrame]:
+        """What the lake holds of each of these users."""
+        with self._lock:
+            numbers = self._buckets_of(users)
+            frames: dict[int, pl.DataFrame] = {}
+            for number in np.unique(numbers):
+                places = np.flatnonzero(numbers == number)
+                bucket = self._bucket(int(number))
+                frames |= {int(i): bucket.rows_of([users[i]]) for i in places}
+        return [frames[i] for i in range(len(users))]
+
+    def _get(self, names: list[str]) -> list[bytes | None]:
+        try:
+            return list(self._redis.mget(names)) if names else []
+        except redis.RedisError as fault:
+            self._told(fault)
+            return [None] * len(names)
+
+    def _put(self, entries: dict[str, bytes]) -> None:
+        try:
+            with self._redis.pipeline(transaction=False) as line:
+                for name, value in entries.items():
+                    line.set(name, value, ex=self._keep)
+                line.execute()
+        except redis.RedisError as fault:
+            self._told(fault)
+
+    def _told(self, fault: redis.RedisError) -> None:
+        self.failures += 1
+        log.warning("histories are read from the lake, for Redis does not answer (%s)", type(fault).__name__)
+
+
+def _packed(frame: pl.DataFrame, landed: int) -> bytes:
+    sink = io.BytesIO()
+    frame.write_ipc(sink, compression="lz4", compat_level=pl.CompatLevel.oldest())
+    return landed.to_bytes(_SEQ_BYTES, "big") + sink.getvalue()
+
+
+def _unpacked(value: bytes) -> tuple[int, pl.DataFrame]:
+    return int.from_bytes(value[:_SEQ_BYTES], "big"), pl.read_ipc(io.BytesIO(value[_SEQ_BYTES:]))
