@@ -63,3 +63,16 @@ def test_a_stopped_campaign_keeps_its_first_end(tmp_path: Path) -> None:
     stopped = campaigns.stop("spring", DAY.replace(month=6))
     assert (stopped.status, stopped.stopped_at) == ("stopped", DAY.replace(month=6))
     assert campaigns.stop("spring", DAY.replace(month=7)) == stopped
+
+
+def test_parts_of_an_older_form_are_read_with_nulls(tmp_path: Path) -> None:
+    campaigns = Campaigns(tmp_path)
+    campaigns.save(_campaign())
+    old = {n: t for n, t in ASSIGNED.items() if n not in ("stage", "segment")}
+    pl.DataFrame({"user_id": ["u1"], "arm": ["control"]}).with_columns(
+        pl.lit(None, t).alias(n) for n, t in old.items() if n not in ("user_id", "arm")
+    ).write_parquet(tmp_path / "spring" / "assigned-00001.parquet")
+    campaigns.add("spring", "assigned", pl.DataFrame({"user_id": ["u2"], "stage": ["new"]}))
+    read = campaigns.read("spring", "assigned")
+    assert read["stage"].to_list() == [None, "new"]
+    assert read.columns == list(ASSIGNED)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Answer
 
+from ebbtide.actions.campaign import Campaigns
 from ebbtide.cli.main import run
 
 ACTIONS = """
@@ -77,7 +78,30 @@ def test_a_condition_that_cannot_be_read_names_the_columns(campaign_shop: Path, 
     told = answer(
         "campaign", "start", "x", "--action", "coupon", "--where", "riskk > 1", "-w", str(campaign_shop), code=2
     )
+    assert "--where: `riskk` is not a column of the profile" in told["error"]["message"]
     assert "churn_probability" in told["error"]["message"]
+
+
+def test_where_sees_the_whole_profile_as_a_plan_does(campaign_shop: Path, answer: Answer) -> None:
+    """Not only the risk; and what was known is kept with the assignment, so that groups can be told apart later."""
+    some = ["--action", "coupon", "--where", "orders >= 3 and stage = 'active'"]
+    started = answer("campaign", "start", "active", *some, "--as-of", "2024-06-11", "-w", str(campaign_shop))
+    drawn = Campaigns(campaign_shop / ".ebbtide" / "campaigns").read("active", "assigned")
+    assert drawn.height == started["treated"] + started["control"] > 0
+    assert set(drawn["stage"]) == {"active"}
+    assert drawn["segment"].null_count() == 0
+    answer("campaign", "stop", "active", "-w", str(campaign_shop))
+
+
+def test_the_read_out_tells_stages_and_segments_apart(campaign_shop: Path, answer: Answer) -> None:
+    """Drawn towards each other, with q over all groups that were looked at."""
+    groups = answer("effect", "june", "-w", str(campaign_shop))["groups"]
+    assert {"band", "stage", "segment"} <= {g["by"] for g in groups}
+    assert all(0 <= g["q"] <= 1 for g in groups)
+    for by in ("stage", "segment"):
+        own = [g for g in groups if g["by"] == by]
+        measured, shrunk = ([g[k]["value"] for g in own] for k in ("effect", "shrunk"))
+        assert max(shrunk) - min(shrunk) <= max(measured) - min(measured)
 
 
 def test_an_action_that_nobody_may_get_is_refused(campaign_shop: Path, answer: Answer) -> None:

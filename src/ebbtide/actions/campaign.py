@@ -37,10 +37,12 @@ ASSIGNED: dict[str, pl.DataType] = {
     "expected_orders": pl.Float64(),
     "value_at_risk": pl.Float64(),
     "band": pl.String(),
+    "stage": pl.String(),
+    "segment": pl.String(),
     "why": pl.String(),
 }
 """`action`: what was planned, also for control, which gets nothing. `cost`: of that action. `propensity`: the chance
-of what the user was drawn for, the action or nothing. The risk is that of the moment of assignment."""
+of what the user was drawn for, the action or nothing. Risk, stage and segment are those of the moment of assignment."""
 
 RESULTS: dict[str, pl.DataType] = {
     "user_id": pl.String(),
@@ -138,7 +140,7 @@ class Campaigns:
         """All rows of a table in the order in which they came; an empty frame if there are none."""
         parts = sorted((self.folder / name).glob(f"{table}-*.parquet"))
         schema = _SCHEMAS[table]
-        frames = [pl.read_parquet(p, hive_partitioning=False).select(list(schema)) for p in parts]
+        frames = [_in_schema(pl.read_parquet(p, hive_partitioning=False), schema) for p in parts]
         return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
 
     def add(self, name: str, table: Table, rows: pl.DataFrame) -> None:
@@ -146,7 +148,6 @@ class Campaigns:
         if not rows.height:
             return
         schema = _SCHEMAS[table]
-        missing = [pl.lit(None, t).alias(n) for n, t in schema.items() if n not in rows.columns]
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         number = len(list(folder.glob(f"{table}-*.parquet"))) + 1
@@ -154,9 +155,14 @@ class Campaigns:
         aside = file.with_name(f".{file.name}-{os.getpid()}")
         try:
             with aside.open("wb") as handle:
-                rows.with_columns(missing).select([pl.col(n).cast(t) for n, t in schema.items()]).write_parquet(handle)
+                _in_schema(rows, schema).write_parquet(handle)
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(aside, file)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _in_schema(rows: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The declared columns; one that is not there, for example in an older part, is null."""
+    return rows.select((pl.col(n) if n in rows.columns else pl.lit(None)).cast(t).alias(n) for n, t in schema.items())

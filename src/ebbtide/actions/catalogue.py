@@ -9,6 +9,7 @@ from ebbtide.core.action_settings import NOTHING, ActionConfig, ActionKind, Acti
 from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
+from ebbtide.core.settings import did_you_mean
 from ebbtide.core.windows import parse_duration
 
 KINDS: dict[ActionKind, Text] = {
@@ -85,12 +86,29 @@ class Action:
         return self.kind == "coupon"
 
 
-def catalogue_of(config: Config) -> tuple[Action, ...]:
-    """The declared actions but `nothing`, in their order.
+def declared_actions(config: Config) -> tuple[Action, ...]:
+    """The declared actions but `nothing`, in their order; none is no error."""
+    return tuple(_action(a, config) for a in config.action if a.kind != NOTHING)
 
-    Raises InputError, with an example to paste, if there are none.
-    """
-    found = tuple(_action(a, config) for a in config.action if a.kind != NOTHING)
+
+def action_named(config: Config, name: str) -> Action:
+    """The declared action of this name. Raises InputError for an unknown one, and for `nothing`."""
+    known = {a.name: a for a in declared_actions(config)}
+    if name in known:
+        return known[name]
+    raise InputError(
+        "there is no action `{name}`{hint}; the actions of ebbtide.toml are {listed}; doing nothing is what the "
+        "control group gets",
+        "没有动作 `{name}`{hint}；ebbtide.toml 中的动作：{listed}；不采取动作由对照组承担",
+        name=name,
+        hint=did_you_mean(name, known),
+        listed=", ".join(known) or "-",
+    )
+
+
+def catalogue_of(config: Config) -> tuple[Action, ...]:
+    """As `declared_actions`. Raises InputError, with an example to paste, if there are none."""
+    found = declared_actions(config)
     if not found:
         raise InputError(
             "no action is declared: tell in ebbtide.toml what the shop can do and what it costs, for example\n\n{example}",

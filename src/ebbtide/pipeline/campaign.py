@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from ebbtide.actions.campaign import NAME, Campaign, Campaigns
+from ebbtide.actions.campaign import ASSIGNED, NAME, Campaign, Campaigns
+from ebbtide.actions.catalogue import action_named
 from ebbtide.actions.experiment import CONTROL, TREATMENT, buckets_of_share, workspace_secret
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
@@ -27,13 +28,14 @@ from ebbtide.pipeline.campaign_draw import (
     within_budget,
     write_exposures,
 )
-from ebbtide.pipeline.campaign_plan import action_named, candidates_of_action, check_budget, read_plan
+from ebbtide.pipeline.campaign_plan import candidates_of_action, check_budget, read_plan
 from ebbtide.pipeline.campaign_promise import Promise, closing_of, promise_of
 from ebbtide.pipeline.places import Places
-from ebbtide.pipeline.score import score
+from ebbtide.pipeline.profiles import profile_everybody
 from ebbtide.pipeline.train import newest_moment
 
-_RISK = ("churn_probability", "expected_orders", "value_at_risk", "band")
+_KNOWN = ("churn_probability", "expected_orders", "value_at_risk", "band", "stage", "segment")
+"""What is kept of a user's profile with the assignment."""
 
 
 @dataclass(frozen=True)
@@ -214,22 +216,22 @@ def _check_again(campaign: Campaign, ask: Ask, control: float) -> None:
 def _candidates(
     config: Config, root: Path, ask: Ask, as_of: datetime, progress: Progress
 ) -> tuple[pl.DataFrame, str | None]:
-    """The candidates with their risk at `as_of`, and the bundle that told it; without a bundle a plan has no risk."""
+    """The candidates with what was known of them at `as_of`, and the bundle that told it; a plan needs none, and then
+    nothing is known."""
     action = action_named(config, ask.action) if ask.action else None
     planned = read_plan(ask.plan) if ask.plan else None
     try:
-        ranked = score(config, root, as_of=as_of, reasons="none", progress=progress)
+        bundle = Places(root).shelf().load()
     except MissingBundleError:
         if planned is None:
             raise
-        return planned.with_columns(
-            pl.lit(None, pl.String if c == "band" else pl.Float64).alias(c) for c in _RISK
-        ), None
-    risk = ranked.ranked.scan().select("user_id", *_RISK, "percentile").collect()
+        return planned.with_columns(pl.lit(None, ASSIGNED[c]).alias(c) for c in _KNOWN), None
+    profile = profile_everybody(Places(root).lake(), as_of, bundle, config, progress)
     if planned is None and action is not None:
-        planned = candidates_of_action(risk, action, config, ask.where)
+        planned = candidates_of_action(profile, action, ask.where)
     assert planned is not None
-    return planned.join(risk.drop("percentile"), on="user_id", how="left", maintain_order="left"), ranked.bundle
+    known = profile.select("user_id", *_KNOWN)
+    return planned.join(known, on="user_id", how="left", maintain_order="left"), bundle.id
 
 
 _STARTED = Text(

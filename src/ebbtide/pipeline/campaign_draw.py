@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from ebbtide.actions.campaign import Campaigns
+from ebbtide.actions.catalogue import declared_actions
+from ebbtide.actions.eligibility import consents_given
 from ebbtide.actions.experiment import CONTROL, TREATMENT, draw_arms, is_held_out
 from ebbtide.core.action_settings import NOTHING
 from ebbtide.core.config import Config
@@ -26,7 +28,7 @@ def eligible_users(
     reasons = {
         "unknown": ~user.is_in(_known_users(lake).implode()),
         "holdout": pl.Series(is_held_out(user, config.campaign.holdout, secret), dtype=pl.Boolean),
-        "consent": user.is_in(_without_consent(config, lake, candidates, as_of).implode()),
+        "consent": ~_consented(config, lake, candidates, as_of),
         "elsewhere": user.is_in(busy.implode()),
     }
     left_out, gone = dict[str, int](), user != user
@@ -99,14 +101,11 @@ def _known_users(lake: Lake) -> pl.Series:
     return pl.concat(found) if found else pl.Series("user_id", [], pl.String)
 
 
-def _without_consent(config: Config, lake: Lake, candidates: pl.DataFrame, as_of: datetime) -> pl.Series:
-    """Candidates whose action asks for a consent that they have not given, or have taken back, by `as_of`."""
-    asked = {a.name: a.consent for a in config.action if a.consent}
-    if not asked:
-        return pl.Series("user_id", [], pl.String)
-    consents = lake.read_table("consents").filter(pl.col("valid_from") <= as_of)
-    newest = consents.sort("valid_from").group_by("user_id", "purpose", maintain_order=True).agg(pl.last("granted"))
-    given = newest.filter(pl.col("granted")).select("user_id", "purpose")
-    purposes = pl.DataFrame({"action": list(asked), "purpose": list(asked.values())})
-    need = candidates.select("user_id", "action").join(purposes, on="action")
-    return need.join(given, on=["user_id", "purpose"], how="anti")["user_id"]
+def _consented(config: Config, lake: Lake, candidates: pl.DataFrame, as_of: datetime) -> pl.Series:
+    """Whether each candidate has consented to what the own action asks for; an undeclared action asks for nothing."""
+    actions = declared_actions(config)
+    given = consents_given(candidates["user_id"], lake.read_table("consents"), actions, as_of)
+    spared = np.ones(candidates.height, np.bool_)
+    for place, action in enumerate(actions):
+        spared &= given[:, place] | (candidates["action"] != action.name).to_numpy()
+    return pl.Series(spared)

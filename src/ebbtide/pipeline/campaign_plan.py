@@ -1,4 +1,4 @@
-"""Who could take part in a campaign: the users of a plan file, or of the ranked list, each with one action and its cost."""
+"""Who could take part in a campaign: the users of a plan file, or the eligible ones, each with one action and its cost."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
+from ebbtide.actions.catalogue import Action
+from ebbtide.actions.conditions import Condition, answers_to
 from ebbtide.actions.experiment import resolve_users
-from ebbtide.core.action_settings import NOTHING, ActionConfig
-from ebbtide.core.config import Config
+from ebbtide.core.action_settings import NOTHING
 from ebbtide.core.errors import DataError, InputError
 from ebbtide.core.language import Text, join_texts
-from ebbtide.core.settings import did_you_mean
 from ebbtide.events.table_file import read_table
 
 _NUMBERS = ("cost", "expected_gain", "propensity")
@@ -51,56 +51,33 @@ def read_plan(file: Path) -> pl.DataFrame:
     return planned.with_columns(pl.col("propensity").fill_null(1.0))
 
 
-def candidates_of_action(scored: pl.DataFrame, action: ActionConfig, config: Config, where: str) -> pl.DataFrame:
-    """Everybody on the ranked list who fits `where` and may get the action, most at risk first.
+def candidates_of_action(profile: pl.DataFrame, action: Action, where: str) -> pl.DataFrame:
+    """Every eligible user who fits `where` and may get the action, most at risk first. Columns in: those of a profile.
 
-    Raises InputError for a condition that cannot be read, DataError if nobody is left.
+    Raises ConfigError for a condition that cannot be evaluated, DataError if nobody is left.
     """
-    fitting = scored
-    for condition in (where, action.who):
-        fitting = _fitting(fitting, condition) if condition else fitting
+    asked = [
+        Condition(Text("--where", "--where"), where),
+        Condition(Text(f"action {action.name}", f"action {action.name}"), action.who),
+    ]
+    eligible = profile.filter("eligible")
+    fitting = eligible.filter(pl.Series(answers_to(eligible, asked).all(axis=1)))
     if fitting.is_empty():
         raise DataError(
             "nobody may get the action `{action}`: of {all:,} customers none fits the conditions; loosen --where, or "
             "`who` of the action",
             "没有人可以获得动作 `{action}`：{all:,} 位顾客中无人符合条件；请放宽 --where 或动作的 `who`",
             action=action.name,
-            all=scored.height,
+            all=eligible.height,
         )
-    shown = {"action": action.name, "cost": mean_cost(action, config)}
-    return fitting.select(
+    return fitting.sort("churn_probability", "user_id", descending=[True, False]).select(
         "user_id",
-        *(pl.lit(shown.get(n), t).alias(n) for n, t in CANDIDATE.items() if n not in ("user_id", "propensity")),
+        action=pl.lit(action.name),
+        cost=pl.lit(action.expected_cost),
+        expected_gain=pl.lit(None, pl.Float64),
         propensity=pl.lit(1.0),
-    ).select(list(CANDIDATE))
-
-
-def action_named(config: Config, name: str) -> ActionConfig:
-    """The action of the catalogue. Raises InputError for an unknown one, for `nothing`, and for missing costs."""
-    known = {a.name: a for a in config.action if a.name != NOTHING}
-    if name not in known:
-        raise InputError(
-            "there is no action `{name}`{hint}; the actions of ebbtide.toml are {listed}; doing nothing is what the "
-            "control group gets",
-            "没有动作 `{name}`{hint}；ebbtide.toml 中的动作：{listed}；不采取动作由对照组承担",
-            name=name,
-            hint=did_you_mean(name, known),
-            listed=", ".join(known) or "-",
-        )
-    if known[name].contact_cost is None:
-        raise InputError(
-            "action {name} has no cost: write its contact_cost in ebbtide.toml, 0 if it costs nothing",
-            "动作 {name} 没有成本：请在 ebbtide.toml 中填写 contact_cost，没有成本则写 0",
-            name=name,
-        )
-    return known[name]
-
-
-def mean_cost(action: ActionConfig, config: Config) -> float:
-    """What one treated customer costs on average: the contact, and of who accepts the offer and its handling."""
-    prior = config.profit.alpha / (config.profit.alpha + config.profit.beta)
-    accepted = prior if action.acceptance is None else action.acceptance
-    return (action.contact_cost or 0.0) + accepted * (action.acceptance_cost + action.value)
+        why=pl.lit(None, pl.String),
+    )
 
 
 def check_budget(budget: float, costs: pl.Series) -> None:
@@ -114,18 +91,6 @@ def check_budget(budget: float, costs: pl.Series) -> None:
         budget=budget,
         least=least,
     )
-
-
-def _fitting(scored: pl.DataFrame, condition: str) -> pl.DataFrame:
-    try:
-        return scored.filter(pl.sql_expr(condition))
-    except pl.exceptions.PolarsError:
-        raise InputError(
-            "the condition `{condition}` cannot be read: write SQL over {columns}, for example band = 'high'",
-            "无法读取条件 `{condition}`：请用 SQL 写在这些列上：{columns}，例如 band = 'high'",
-            condition=condition,
-            columns=", ".join(c for c in scored.columns if c != "reasons"),
-        ) from None
 
 
 def _plan_problems(planned: pl.DataFrame) -> list[Text]:

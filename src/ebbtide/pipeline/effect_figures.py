@@ -37,7 +37,8 @@ GUARDRAILS: Mapping[str, tuple[Text, int]] = {
     "discount_share": (Text("discount share of turnover", "折扣占比"), 1),
 }
 """Title, and the sign of a change that does harm."""
-GROUPED_BY = ("band", "action")
+GROUPED_BY = ("band", "action", "stage", "segment")
+"""Columns of the assignment, so known before anybody was treated."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def guardrails_told(measured: Measured, settings: CampaignConfig) -> tuple[Guard
 
 
 def groups_told(measured: Measured, settings: CampaignConfig) -> tuple[GroupEffect, ...]:
-    """The effect on retention in each band and for each action, where both arms of it have enough users."""
+    """The effect on retention in each band, stage and segment and for each action, where both arms of it have enough users."""
     found = []
     covariates = measured.covariates()
     for by in GROUPED_BY:

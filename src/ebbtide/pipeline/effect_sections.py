@@ -7,10 +7,19 @@ from typing import Any
 
 from ebbtide.core.language import Text
 from ebbtide.core.sections import Section
+from ebbtide.explain.rfm import SEGMENTS
+from ebbtide.explain.stages import STAGES
 from ebbtide.pipeline.effect_figures import GUARDRAILS, OUTCOMES, GroupEffect, Guardrail, Outcome
+from ebbtide.pipeline.listing import BAND_WORDS
 
 _SHARES = ("retained", "unsubscribed", "discount_share")
-_BY = {"band": Text("risk band", "风险等级"), "action": Text("action", "动作")}
+_BY = {
+    "band": Text("risk band", "风险等级"),
+    "action": Text("action", "动作"),
+    "stage": Text("stage", "阶段"),
+    "segment": Text("segment", "分群"),
+}
+_GROUPS: dict[str, dict[str, Text]] = {"band": BAND_WORDS, "stage": STAGES, "segment": SEGMENTS}
 
 
 def figures_section(outcomes: Sequence[Outcome], adjustment: str) -> Section:
@@ -67,7 +76,7 @@ def groups_section(groups: Sequence[GroupEffect], *, with_campaign: bool = False
         (
             *((g.campaign,) if with_campaign else ()),
             _BY[g.by],
-            g.group,
+            _GROUPS.get(g.by, {}).get(g.group, g.group),
             g.effect.treated,
             g.effect.control,
             _number(g.effect.value, "retained"),
