@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select
 
 from ebbtide.store.database import Database, upserting
 from ebbtide.store.tables import destinations
@@ -69,15 +69,13 @@ class Destinations:
         return Standing() if row is None else Standing(row.failures, row.closed_until_us)
 
     def put_within(self, connection: Connection, channel: str, standing: Standing) -> None:
-        """Store how a channel fares."""
+        """Store how a channel fares; of one that fares well nothing is stored, so that its workers share no row."""
+        if standing == Standing():
+            connection.execute(delete(destinations).where(self._here(channel)))
+            return
         values = {"failures": standing.failures, "closed_until_us": standing.closed_until_us}
         added = upserting(connection, destinations).values(shop_id=self._shop_id, channel=channel, **values)
         connection.execute(added.on_conflict_do_update(index_elements=["shop_id", "channel"], set_=values))
-
-    def begin_trial_within(self, connection: Connection, channel: str, standing: Standing, until_us: int) -> bool:
-        """Take the one trial of a channel that was left alone; False if another worker has it."""
-        same = self._here(channel) & (destinations.c.closed_until_us == standing.closed_until_us)
-        return bool(connection.execute(update(destinations).where(same).values(closed_until_us=until_us)).rowcount)
 
     def _here(self, channel: str) -> object:
         return (destinations.c.shop_id == self._shop_id) & (destinations.c.channel == channel)
