@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from ebbtide.core.alert_settings import ChannelConfig
 from ebbtide.core.config import Config
 from ebbtide.pipeline.alert_message import AlertMessage
+from ebbtide.serve.broker import BrokerSender
 from ebbtide.serve.sending import ARRIVED, Outcome, Sender
 from ebbtide.serve.smtp import EmailSender
 from ebbtide.serve.webhook import WebhookSender
@@ -46,4 +47,6 @@ def _sender(config: Config, channel: ChannelConfig, secrets: Mapping[str, Secret
         return WebhookSender(channel, [secrets[name] for name in channel.secret_env])
     if channel.kind == "email":
         return EmailSender(channel, secrets.get(channel.password_env), config.shop.language)
+    if channel.kind == "broker":
+        return BrokerSender(channel)
     return LogSender()
