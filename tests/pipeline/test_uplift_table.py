@@ -181,8 +181,8 @@ def test_the_command_prints_one_object_and_writes_the_list(
     assert run([*asked, "--assigned", "fairly"]) == 2
 
 
-def test_mens_mail_has_no_ranking_that_beats_everyone(real_data: Path) -> None:
-    """Hillstrom's men's mail moves all customers about alike; a part of the rows here, all in docs/benchmarks.md."""
+def test_the_linear_learner_finds_no_ranking_in_mens_mail(real_data: Path) -> None:
+    """As the usual learners of uplift do not: a part of the rows here, all of them in docs/benchmarks.md."""
     frame = pl.read_parquet(real_data / "hillstrom_email" / "hillstrom.parquet")
     frame = frame.filter(pl.col("segment") != "Womens E-Mail").sample(8000, seed=0)
     question = UpliftQuestion("segment", "No E-Mail", "visit", drop=("conversion", "spend"))
