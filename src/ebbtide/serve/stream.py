@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from ebbtide.core.errors import RetryError
+from ebbtide.core.errors import EbbtideError, RetryError
 from ebbtide.core.settings import ShopConfig
 from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.core.windows import to_us
@@ -165,14 +165,13 @@ class Stream:
 
     async def start(self) -> None:
         """Connect and begin to read. Raises RetryError if the broker does not answer."""
-        await self._link.open()
-        self._reading = await self._link.subscribe(self._handler.take)
         try:
+            await self._link.open()
+            self._reading = await self._link.subscribe(self._handler.take)
             await self._reading.start()
-        except OSError as fault:
-            raise RetryError(
-                "the broker does not answer ({why})", "消息代理无响应（{why}）", why=type(fault).__name__
-            ) from None
+        except EbbtideError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Finish the micro-batch in hand, then disconnect."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from ebbtide.core.windows import to_us
 from ebbtide.serve.brokers.link import Link, Message, open_link, topics_of
 from ebbtide.serve.letter import FIELD, REASON
 from ebbtide.serve.stream import Stream, StreamHandler
+from ebbtide.serve.stream_thread import StreamThread
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox
 
@@ -181,6 +183,35 @@ def test_users_are_spread_over_partitions_and_each_worker_reads_its_own(stream: 
 
 async def _lag(worker: Stream, wanted: int) -> bool:
     return worker.tally.messages > 0 and (await worker.lag()).messages == wanted
+
+
+def test_a_thread_connects_anew_and_counts_over_all_connections(store: Database, kafka_url: str) -> None:
+    """Twice the broker is not there, then it is; the group is lost once in between."""
+    there = StreamConfig(broker="kafka", url=kafka_url, topic=f"t{uuid.uuid4().hex}", group="g", wait_ms=50, retry_seconds=1)
+    nowhere = StreamConfig(broker="redis", url="redis://127.0.0.1:1")
+    plans, made = [nowhere, nowhere, there, there], list[Stream]()
+
+    def make() -> Stream:
+        made.append(Stream(plans[len(made)], ShopConfig(), SHOP, store, clock=lambda: NOW))
+        return made[-1]
+
+    async def send(*numbers: int) -> None:
+        async with linked(there) as link:
+            await link.send([message(event(k)) for k in numbers])
+
+    thread = StreamThread(make, look_seconds=0.05, pause_seconds=0.05)
+    thread.start()
+    try:
+        asyncio.run(send(1, 2))
+        asyncio.run(until(lambda: thread.tally.accepted == 2))
+        made[-1]._reading._subscribers[0].running = False  # type: ignore[union-attr]  # as after the loss of its group
+        asyncio.run(send(2, 3))
+        asyncio.run(until(lambda: thread.tally.accepted == 3))
+        asyncio.run(until(lambda: thread.lag is not None and thread.lag.messages == 0))
+    finally:
+        thread.stop()
+    assert (len(made), thread.tally.duplicates, thread.lag) == (4, 1, None)
+    assert sorted(ids(store)) == ["e1", "e2", "e3"]
 
 
 class Kept:

@@ -63,7 +63,7 @@ class JetStreamLink:
                 topic, stream=stream, pull_sub=pull, durable=self._durable(topic), ack_policy=AckPolicy.NACK_ON_ERROR,
                 decoder=_read_batch,
             )(returning(take))  # fmt: skip
-        return FastStreamReading(broker)
+        return FastStreamReading(broker, _ANSWERS)
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:
         with broker_errors(*_ANSWERS):

@@ -66,6 +66,7 @@ class KafkaLink:
     def __init__(self, stream: StreamConfig) -> None:
         self._stream = stream
         self._properties = client_properties(stream.url)
+        self._producer: Any = None
 
     async def open(self) -> None:
         with broker_errors(KafkaException):
@@ -75,7 +76,8 @@ class KafkaLink:
             await _aside(lambda: self._producer.list_topics(timeout=_ANSWER_SECONDS))
 
     async def close(self) -> None:
-        await _aside(lambda: self._producer.flush(5))
+        if self._producer is not None:
+            await _aside(lambda: self._producer.flush(5))
 
     async def subscribe(self, take: Take) -> FastStreamReading:
         properties: Any = dict(self._properties)
@@ -93,7 +95,7 @@ class KafkaLink:
             heartbeat_interval_ms=session // 3, ack_policy=AckPolicy.NACK_ON_ERROR, parser=parse, decoder=_read_batch,
         )  # fmt: skip
         subscriber(returning(take))
-        return FastStreamReading(broker)
+        return FastStreamReading(broker, [KafkaException])
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:
         topic = self._stream.dead_topic if dead else self._stream.topic

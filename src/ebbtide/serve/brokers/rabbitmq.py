@@ -40,6 +40,8 @@ class RabbitLink:
 
     def __init__(self, stream: StreamConfig) -> None:
         self._stream = stream
+        self._connection: Any = None
+        self._channel: Any = None
         self._in_hand = 0
 
     async def open(self) -> None:
@@ -49,7 +51,8 @@ class RabbitLink:
 
     async def close(self) -> None:
         """Letters that were read and not settled are in their queue again."""
-        await self._connection.close()
+        if self._connection is not None:
+            await self._connection.close()
 
     async def subscribe(self, take: Take) -> FastStreamReading:
         broker = RabbitBroker(self._stream.url, logger=LOG, apply_types=False)
@@ -70,7 +73,7 @@ class RabbitLink:
                 RabbitQueue(topic, declare=False), channel=Channel(prefetch_count=self._stream.prefetch),
                 ack_policy=AckPolicy.NACK_ON_ERROR, decoder=_read_one,
             )(take_one)  # fmt: skip
-        return FastStreamReading(broker, beside=[gather.run])
+        return FastStreamReading(broker, [AMQPError], beside=[gather.run])
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:
         """The broker confirms each message when it is on disk; all are on their way at once."""

@@ -10,7 +10,7 @@ from typing import Any
 from faststream.exceptions import NackMessage
 
 from ebbtide.core.errors import RetryError
-from ebbtide.serve.brokers.link import Message, Take
+from ebbtide.serve.brokers.link import Message, Take, broker_errors
 
 
 def returning(take: Take) -> Take:
@@ -28,8 +28,11 @@ def returning(take: Take) -> Take:
 class FastStreamReading:
     """A FastStream broker with its subscribers, and tasks that run beside it."""
 
-    def __init__(self, broker: Any, *, beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()) -> None:
-        self._broker, self._beside = broker, beside
+    def __init__(
+        self, broker: Any, failures: Sequence[type[BaseException]], *,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> None:  # fmt: skip
+        self._broker, self._failures, self._beside = broker, failures, beside
         self._subscribers = list(broker.subscribers)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -40,7 +43,8 @@ class FastStreamReading:
 
     async def start(self) -> None:
         """Begin to read."""
-        await self._broker.start()
+        with broker_errors(*self._failures):
+            await self._broker.start()
         self._tasks = [asyncio.create_task(job()) for job in self._beside]
 
     async def stop(self) -> None:

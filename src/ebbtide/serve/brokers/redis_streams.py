@@ -74,7 +74,7 @@ class RedisLink:
         async def claim() -> None:
             await self._claim(topics, take)
 
-        return FastStreamReading(broker, beside=[claim])
+        return FastStreamReading(broker, [RedisError], beside=[claim])
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:
         with broker_errors(RedisError):
