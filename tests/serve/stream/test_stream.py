@@ -187,7 +187,9 @@ async def _lag(worker: Stream, wanted: int) -> bool:
 
 def test_a_thread_connects_anew_and_counts_over_all_connections(store: Database, kafka_url: str) -> None:
     """Twice the broker is not there, then it is; the group is lost once in between."""
-    there = StreamConfig(broker="kafka", url=kafka_url, topic=f"t{uuid.uuid4().hex}", group="g", wait_ms=50, retry_seconds=1)
+    there = StreamConfig(
+        broker="kafka", url=kafka_url, topic=f"t{uuid.uuid4().hex}", group="g", wait_ms=50, retry_seconds=1
+    )
     nowhere = StreamConfig(broker="redis", url="redis://127.0.0.1:1")
     plans, made = [nowhere, nowhere, there, there], list[Stream]()
 
