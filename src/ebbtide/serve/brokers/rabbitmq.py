@@ -114,10 +114,12 @@ class RabbitLink:
         try:
             await asking.get_queue(topic)
         except ChannelNotFoundEntity:
-            return await self._channel.declare_queue(topic, durable=True)
+            made: AbstractQueue = await self._channel.declare_queue(topic, durable=True)
+            return made
         finally:
             await asking.close()
-        return await self._channel.get_queue(topic)
+        found: AbstractQueue = await self._channel.get_queue(topic)
+        return found
 
 
 async def _read_one(message: Any) -> Message:
