@@ -43,6 +43,10 @@ _UNTIL_RETRY_SECONDS = 1.0
 _LEASE_MARGIN_SECONDS = 30.0
 
 
+def ignore_outcome(message: Message, outcome: Outcome) -> None:
+    """Nobody counts."""
+
+
 def retry_seconds(attempts: int, luck: random.Random) -> float:
     """How long to wait after so many attempts: exponential with full jitter (Brooker, AWS Architecture Blog 2015).
 
@@ -180,7 +184,7 @@ class Delivery:
 
     def __init__(
         self, config: Config, database: Database, shop_id: str, senders: Mapping[str, Sender], *, withdrawn: Withdrawn,
-        told: Told = lambda message, outcome: None, clock: Clock = system_clock, luck: random.Random | None = None,
+        told: Told = ignore_outcome, clock: Clock = system_clock, luck: random.Random | None = None,
     ) -> None:  # fmt: skip
         by_name = {channel.name: channel for channel in config.channel}
         self._outlets = []
