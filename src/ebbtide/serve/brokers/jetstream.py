@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import nats
-from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, PullSub
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy as JetAck
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
+from ebbtide.core.errors import RetryError
 from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.serve.brokers.link import (
     LOG,
@@ -26,11 +25,10 @@ from ebbtide.serve.brokers.link import (
     by_topic,
     topics_of,
 )
-from ebbtide.serve.brokers.reading import FastStreamReading, returning
 
 _AT_ONCE = 256
 _PATIENCE_SECONDS = 30
-_ANSWERS = (NatsError, NatsTimeoutError)
+_ANSWERS = (NatsError, TimeoutError)
 
 
 def make_link(stream: StreamConfig) -> JetStreamLink:
@@ -54,16 +52,13 @@ class JetStreamLink:
     async def close(self) -> None:
         await self._client.close()
 
-    async def subscribe(self, take: Take) -> FastStreamReading:
-        broker = NatsBroker(self._stream.url, logger=LOG, apply_types=False)
-        pull = PullSub(batch_size=self._stream.batch, timeout=self._stream.wait_ms / 1000, batch=True)
+    async def subscribe(self, take: Take) -> PullReading:
+        readers = []
         for topic in topics_of(self._stream):
-            stream = JStream(await self._ensure_consumer(topic), declare=False)
-            broker.subscriber(
-                topic, stream=stream, pull_sub=pull, durable=self._durable(topic), ack_policy=AckPolicy.NACK_ON_ERROR,
-                decoder=_read_batch,
-            )(returning(take))  # fmt: skip
-        return FastStreamReading(broker, _ANSWERS)
+            name = await self._ensure_consumer(topic)
+            with broker_errors(*_ANSWERS):
+                readers.append(await self._jet.pull_subscribe(topic, durable=self._durable(topic), stream=name))
+        return PullReading(readers, take, size=self._stream.batch, wait_ms=self._stream.wait_ms)
 
     async def send(self, messages: Sequence[Message], *, dead: bool = False) -> None:
         with broker_errors(*_ANSWERS):
@@ -129,8 +124,57 @@ class JetStreamLink:
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
 
-async def _read_batch(message: Any) -> list[Message]:
-    return [_message(raw) for raw in message.raw_message]
+class PullReading:
+    """Pulls micro-batches from durable consumers.
+
+    FastStream's own pull loop ends for good when a request times out at its very end, where the client raises Python's
+    TimeoutError and not its own.
+    """
+
+    def __init__(self, readers: Sequence[Any], take: Take, *, size: int, wait_ms: int) -> None:
+        self._readers, self._take, self._size, self._wait = readers, take, size, wait_ms / 1000
+        self._running = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every loop still runs."""
+        return self._running and not any(task.done() for task in self._tasks)
+
+    async def start(self) -> None:
+        """Begin to pull."""
+        self._running = True
+        self._tasks = [asyncio.create_task(self._pull(reader)) for reader in self._readers]
+
+    async def stop(self) -> None:
+        """Finish the micro-batches in hand, then end."""
+        self._running = False
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for reader in self._readers:
+            with suppress(NatsError):
+                await reader.unsubscribe()
+
+    async def _pull(self, reader: Any) -> None:
+        while self._running:
+            try:
+                messages = await reader.fetch(self._size, timeout=self._wait)
+            except TimeoutError:
+                continue
+            except NatsError as fault:  # the client connects anew by itself; what was in hand comes again
+                LOG.warning("messages could not be pulled: %s", type(fault).__name__)
+                await asyncio.sleep(1)
+                continue
+            await self._hand_over(messages)
+
+    async def _hand_over(self, messages: Sequence[Any]) -> None:
+        taken = True
+        try:
+            await self._take([_message(raw) for raw in messages])
+        except RetryError:
+            taken = False
+        with suppress(NatsError):  # what is not told is not acknowledged: it comes again and counts once
+            for raw in messages:
+                await (raw.ack() if taken else raw.nak())
 
 
 def _message(raw: Any) -> Message:

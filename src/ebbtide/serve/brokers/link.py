@@ -1,7 +1,7 @@
 """What the stream needs of a broker: messages in micro-batches, sending, how much waits, and the refused ones.
 
-FastStream reads from all four kinds of broker. What it has no words for (dead letters that are looked at and stay, how
-far a group is behind, pending messages of a dead worker) is asked of the broker's own client.
+FastStream reads from Redis, RabbitMQ and Kafka, the client itself from NATS. What FastStream has no words for (dead letters
+that are looked at and stay, how far a group is behind, pending messages of a dead worker) is asked of the broker's own client.
 """
 
 from __future__ import annotations
