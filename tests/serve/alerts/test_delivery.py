@@ -174,18 +174,18 @@ def test_a_dead_receiver_is_left_alone_after_failures_in_a_row_and_tried_with_on
     config = configured(hook(f"http://127.0.0.1:{port}/", parallel=1))
     places = Destinations(embedded, "shop")
     with running(embedded, config, clock=lambda: now[0], told=told) as delivery:
-        wait_for(lambda: places.standing("crm").failures == FAILURES)
+        wait_for(lambda: places.standing("crm").failures == len(outcomes) == FAILURES)
         delivery.wake()
         time.sleep(0.3)
         assert len(outcomes) == FAILURES
         now[0] += timedelta(seconds=6)
-        wait_for(lambda: places.standing("crm").failures == FAILURES + 1)
+        wait_for(lambda: places.standing("crm").failures == len(outcomes) == FAILURES + 1)
         time.sleep(0.3)
         assert len(outcomes) == FAILURES + 1, "one trial, then a longer pause"
-    assert {o.reason for o in outcomes} == {"unreachable"}
+    assert {o.reason for o in outcomes} <= {"unreachable", "timeout"}
     back = Receiver()
-    now[0] += timedelta(minutes=10)
-    with running(embedded, configured(hook(back.url)), clock=lambda: now[0]):
+    ahead = timedelta(minutes=10)
+    with running(embedded, configured(hook(back.url)), clock=lambda: datetime.now(UTC) + ahead):
         wait_for(lambda: outbox.counts() == {("crm", "sent"): 30})
     assert places.standing("crm").failures == 0
     back.close()
