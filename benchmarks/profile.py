@@ -22,6 +22,7 @@ import polars as pl
 from ebbtide.core.config import Config, load_config
 from ebbtide.events.simulate import SimulationConfig, write_log
 from ebbtide.explain.changes import changes_of
+from ebbtide.features.encode import encode
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile import profile_user
@@ -67,7 +68,7 @@ def measure(root: Path, config: Config, count: int) -> None:
     told("  without reading", lambda u: profile_user(events[u], as_of, bundle, reference, config, "en"), names)
     told("  read_user", lake.read_user, names)
     told("  score with reasons", lambda u: score_shard(events[u], as_of, bundle, reasons="all"), names)
-    told("  facts and habits", lambda u: facts_and_habits(events[u], as_of, bundle.definition, config), names)
+    told("  encode, facts, habits", lambda u: facts_and_habits(encode(events[u], bundle.definition), as_of, bundle.definition, config), names)
     told("  changes", lambda u: changes_of(events[u], as_of, bundle.definition.horizon_days), names)
     rows = {u: profile_shard(events[u], as_of, bundle, config) for u in names[:50]}
     told("  comparison", lambda u: finish_profiles(rows[u], reference), names[:50])
@@ -84,7 +85,7 @@ def told(name: str, call: Callable[[str], object], users: list[str]) -> None:
     walls, cpus = 1e3 * np.array(spent).T
     figures = [np.quantile(v, q) for v in (walls, cpus) for q in (0.5, 0.99)]
     print(
-        f"{name:22} wall p50 {figures[0]:6.1f}  p99 {figures[1]:6.1f}   CPU p50 {figures[2]:6.1f}  p99 {figures[3]:6.1f} ms"
+        f"{name:24} wall p50 {figures[0]:6.1f}  p99 {figures[1]:6.1f}   CPU p50 {figures[2]:6.1f}  p99 {figures[3]:6.1f} ms"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.explain.facts import user_facts
 from ebbtide.explain.habits import user_habits
+from ebbtide.features.encode import encode
 
 UTC = ZoneInfo("UTC")
 
@@ -36,7 +37,7 @@ def events(make_events):
 
 @pytest.fixture(scope="module")
 def facts(events, as_of):
-    return user_facts(events, as_of, ChurnDefinition(eligible_days=50.0))
+    return user_facts(encode(events, definition := ChurnDefinition(eligible_days=50.0)), as_of, definition)
 
 
 def row(frame, user):
@@ -71,12 +72,13 @@ def test_who_never_ordered_has_no_shares_and_no_rhythm(facts):
 
 
 def test_one_gap_is_no_usual_gap(make_events, as_of):
-    facts = user_facts(make_events(("a", 9, "order"), ("a", 2, "order")), as_of, ChurnDefinition())
+    shard = encode(make_events(("a", 9, "order"), ("a", 2, "order")), ChurnDefinition())
+    facts = user_facts(shard, as_of, ChurnDefinition())
     assert facts["usual_gap_days"].to_list() == [None]
 
 
 def test_favourites_are_of_orders_then_of_anything(events):
-    habits = user_habits(events, UTC)
+    habits = user_habits(encode(events, ChurnDefinition()), UTC)
     assert row(habits, "a")["favourite_category"] == "y"
     assert row(habits, "a")["channel"] == "app"
     assert row(habits, "b")["favourite_category"] == "z"  # both viewed once: the later one
@@ -85,13 +87,13 @@ def test_favourites_are_of_orders_then_of_anything(events):
 
 
 def test_hours_are_told_in_the_time_zone_of_the_shop(make_events):
-    events = make_events(("a", 1.0, "order"))  # 30 April, midnight UTC: a Tuesday
+    events = encode(make_events(("a", 1.0, "order")), ChurnDefinition())  # 30 April, midnight UTC: a Tuesday
     assert user_habits(events, UTC).select("favourite_hour", "favourite_weekday").row(0) == (0, 2)
     assert user_habits(events, ZoneInfo("America/New_York")).select("favourite_hour", "favourite_weekday").row(0) == (20, 1)  # fmt: skip
 
 
 def test_row_order_changes_nothing(events, as_of):
-    shuffled = events.sample(fraction=1.0, shuffle=True, seed=3)
     definition = ChurnDefinition()
+    shuffled, events = (encode(e, definition) for e in (events.sample(fraction=1.0, shuffle=True, seed=3), events))
     assert user_facts(shuffled, as_of, definition).equals(user_facts(events, as_of, definition))
     assert user_habits(shuffled, UTC).equals(user_habits(events, UTC))

@@ -13,13 +13,14 @@ from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.events.schema import TIME
 from ebbtide.explain.facts import user_facts
 from ebbtide.explain.stages import STAGE_RULES, STAGES, stage_of
+from ebbtide.features.encode import encode
 
 DEFINITION = ChurnDefinition(horizon_days=30.0, eligible_days=90.0)
 
 
 def stage(make_events, as_of, *days_ago, band=None, definition=DEFINITION):
     events = make_events(("a", 1, "product_view"), *(("a", d, "order") for d in days_ago))
-    facts = user_facts(events, as_of, definition).with_columns(band=pl.lit(band, pl.String))
+    facts = user_facts(encode(events, definition), as_of, definition).with_columns(band=pl.lit(band, pl.String))
     return facts.select(stage_of(as_of, definition, factor=2.0)).item()
 
 

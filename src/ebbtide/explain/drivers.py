@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.language import Text
 from ebbtide.explain.facts import note_of, user_facts
+from ebbtide.features.encode import encode
 
 WINDOW_HORIZONS = 2
 
@@ -61,7 +62,7 @@ def driver_facts(known: pl.DataFrame, as_of: datetime, definition: ChurnDefiniti
     """
     begin = as_of - timedelta(days=WINDOW_HORIZONS * definition.horizon_days)
     recent = as_of - timedelta(days=definition.horizon_days)
-    facts = user_facts(known, as_of, definition).with_columns(
+    facts = user_facts(encode(known, definition), as_of, definition).with_columns(
         one_time=pl.col("outcome_days") == 1,
         newcomer=pl.col("first_outcome_at") > recent,
         longer_silent=(pl.col("days_since_outcome") > 2 * pl.col("usual_gap_days")).fill_null(False),
@@ -112,7 +113,7 @@ def _service(window: pl.DataFrame) -> pl.DataFrame:
 
 
 def _before(known: pl.DataFrame, begin: datetime, definition: ChurnDefinition) -> pl.DataFrame:
-    facts = user_facts(known, begin, definition)
+    facts = user_facts(encode(known, definition), begin, definition)
     age = (pl.lit(begin) - pl.col("first_outcome_at")).dt.total_seconds() / 86_400
     return facts.select(
         "user_id",

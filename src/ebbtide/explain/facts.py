@@ -7,89 +7,114 @@ the churn definition asks about; orders are orders, whatever it asks about.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
-from ebbtide.core.windows import DAY_US
-from ebbtide.events.schema import TIME
+from ebbtide.core.windows import DAY_US, to_us
+from ebbtide.explain.by_user import ByUser, Flags, Floats, Ints
+from ebbtide.features.encode import EncodedShard
 
 _LEAST_GAPS = 2
-_LOW_RATING = 2.0
 _OPINIONS = ("review", "support")
 
 
-def user_facts(known: pl.DataFrame, as_of: datetime, definition: ChurnDefinition) -> pl.DataFrame:
+def user_facts(shard: EncodedShard, as_of: datetime, definition: ChurnDefinition) -> pl.DataFrame:
     """The facts of the users of some events, all of them known at `as_of`; sorted by user_id.
 
     Out: user_id, then the columns of `profile_columns.PROFILE_COLUMNS` that speak of orders, outcome and service.
     Shares are null without an order; `usual_gap_days` is null with fewer than two gaps between outcome days.
     """
-    ordered = known.sort("user_id", "occurred_at", "event_id")
-    order, late = pl.col("type") == "order", (pl.col("type") == "delivery") & (note_of("days_late") > 0)
-    order_key = pl.coalesce("order_id", pl.col("occurred_at").dt.epoch("us").cast(pl.String))
-    counted = ordered.group_by("user_id", maintain_order=True).agg(
-        first_seen_at=pl.col("occurred_at").first(),
-        last_seen_at=pl.col("occurred_at").last(),
-        first_order_at=pl.col("occurred_at").filter(order).first(),
-        last_order_at=pl.col("occurred_at").filter(order).last(),
-        orders=order_key.filter(order).n_unique().cast(pl.Int64),
-        spent=_total("value", order),
-        coupon_orders=order_key.filter(order & pl.col("coupon").is_not_null()).n_unique().cast(pl.Int64),
-        refunds=pl.coalesce("order_id", "event_id").filter(pl.col("type") == "refund").n_unique().cast(pl.Int64),
-        cancelled_orders=_count(pl.col("type") == "order_cancel"),
-        late_deliveries=_count(late),
-        support_contacts=_count(pl.col("type") == "support"),
-        unsolved_contacts=_count((pl.col("type") == "support") & (note_of("resolved", pl.String) == "false")),
-        low_ratings=_count(pl.col("type").is_in(_OPINIONS) & (pl.col("rating") <= _LOW_RATING)),
-        last_rating=pl.col("rating").filter(pl.col("type").is_in(_OPINIONS)).drop_nulls().last(),
-    )
-    shares = counted.with_columns(
-        days_since_order=days_between("last_order_at", as_of),
-        average_order_value=_per_order("spent"),
-        coupon_share=_per_order("coupon_orders"),
-        refund_share=_per_order("refunds"),
-    ).drop("coupon_orders")
-    return shares.join(_rhythm(ordered, as_of, definition), on="user_id", how="left", maintain_order="left")
+    users = ByUser.of(shard)
+    return users.frame(_orders(users, as_of) | _service(users) | _rhythm(users, as_of, definition))
 
 
-def days_between(column: str, as_of: datetime) -> pl.Expr:
-    """Days from a time to `as_of`; null where there is no time."""
-    return (pl.lit(as_of, TIME) - pl.col(column)).dt.total_microseconds() / DAY_US
+def _orders(users: ByUser, as_of: datetime) -> dict[str, Any]:
+    order, refund, code = users.type_is("order"), users.type_is("refund"), users.order_codes()
+    everything = np.ones(len(order), np.bool_)
+    orders, spent = users.distinct(order, code), users.total(users.numbers("value"), order)
+    refunds = users.distinct(refund, code) + users.count(refund & (code < 0))
+    last = users.last(order)
+    each = np.where(orders > 0, orders, np.nan)
+    return {
+        "first_seen_at": users.times(users.first(everything)),
+        "last_seen_at": users.times(users.last(everything)),
+        "first_order_at": users.times(users.first(order)),
+        "last_order_at": users.times(last),
+        "days_since_order": _days_since(users, last, as_of),
+        "orders": orders,
+        "spent": spent,
+        "average_order_value": spent / each,
+        "coupon_share": users.distinct(order & users.meets("coupon"), code) / each,
+        "refunds": refunds,
+        "refund_share": refunds / each,
+    }
 
 
-def _rhythm(ordered: pl.DataFrame, as_of: datetime, definition: ChurnDefinition) -> pl.DataFrame:
+def _service(users: ByUser) -> dict[str, Any]:
+    support, opinion, rating = users.type_is("support"), users.type_is(*_OPINIONS), users.numbers("rating")
+    last = users.last(opinion & ~np.isnan(rating))
+    return {
+        "cancelled_orders": users.count(users.type_is("order_cancel")),
+        "late_deliveries": users.count(users.type_is("delivery") & users.meets("late")),
+        "support_contacts": users.count(support),
+        "unsolved_contacts": users.count(_unsolved(users.shard.events, support)),
+        "low_ratings": users.count(opinion & users.meets("low")),
+        "last_rating": np.where(last >= 0, rating[last], np.nan) if len(rating) else np.full(len(last), np.nan),
+    }
+
+
+def _unsolved(events: pl.DataFrame, support: Flags) -> Flags:
+    """Which support contacts say that they were not resolved."""
+    found, rows = np.zeros(len(support), np.bool_), np.flatnonzero(support)
+    if len(rows):
+        told = events["properties"].gather(rows).str.json_path_match("$.resolved")
+        found[rows] = (told == "false").fill_null(False).to_numpy()
+    return found
+
+
+def _rhythm(users: ByUser, as_of: datetime, definition: ChurnDefinition) -> dict[str, Any]:
     """Outcome events: first, last, distinct UTC days, the usual gap between those days, and the latest return after a
     silence as long as the eligibility window."""
-    outcome = ordered.filter(definition.is_outcome()).select("user_id", "occurred_at")
-    at, day = pl.col("occurred_at"), pl.col("occurred_at").dt.epoch("us") // DAY_US
-    gaps = day.unique(maintain_order=True).diff().drop_nulls()
-    silent = at.diff().dt.total_microseconds() >= definition.eligible_us
-    return (
-        outcome.group_by("user_id", maintain_order=True)
-        .agg(
-            first_outcome_at=at.first(),
-            last_outcome_at=at.last(),
-            outcome_days=day.n_unique().cast(pl.Int64),
-            usual_gap_days=pl.when(gaps.len() >= _LEAST_GAPS).then(gaps.median()),
-            returned_at=at.filter(silent.fill_null(False)).last(),
-        )
-        .with_columns(days_since_outcome=days_between("last_outcome_at", as_of))
-    )
+    outcome = users.type_is(*definition.outcome)
+    rows = np.flatnonzero(outcome)
+    user, time = users.user[rows], users.shard.time[rows]
+    same = np.diff(user, prepend=-1) == 0
+    fresh = ~same | (np.diff(time // DAY_US, prepend=0) > 0)
+    back = np.zeros(len(outcome), np.bool_)
+    back[rows] = same & (np.diff(time, prepend=0) >= definition.eligible_us)
+    first, last = users.first(outcome), users.last(outcome)
+    days = np.bincount(user[fresh], minlength=len(users.shard))
+    return {
+        "first_outcome_at": users.times(first),
+        "last_outcome_at": users.times(last),
+        "days_since_outcome": _days_since(users, last, as_of),
+        "days_since_first": _days_since(users, first, as_of),
+        "outcome_days": pl.Series(days).set(pl.Series(days == 0), None),
+        "usual_gap_days": _usual_gap(user[fresh], time[fresh] // DAY_US, len(users.shard)),
+        "returned_at": users.times(users.last(back)),
+    }
 
 
-def _count(which: pl.Expr) -> pl.Expr:
-    return which.fill_null(False).sum().cast(pl.Int64)
+def _days_since(users: ByUser, rows: Ints, as_of: datetime) -> Floats:
+    """Days from the events in these rows to `as_of`; NaN for -1."""
+    if not len(users.user):
+        return np.full(len(rows), np.nan)
+    return np.where(rows >= 0, (to_us(as_of) - users.shard.time[rows]) / DAY_US, np.nan)
 
 
-def _total(column: str, which: pl.Expr) -> pl.Expr:
-    """The sum, null where no such row has a value."""
-    own = pl.col(column).filter(which)
-    return pl.when(own.count() > 0).then(own.sum())
-
-
-def _per_order(column: str) -> pl.Expr:
-    return pl.when(pl.col("orders") > 0).then(pl.col(column) / pl.col("orders"))
+def _usual_gap(user: Ints, day: Ints, count: int) -> Floats:
+    """The median gap between consecutive days of each user, (count,); NaN with fewer than two gaps."""
+    inside = user[1:] == user[:-1]
+    owner, gap = user[1:][inside], np.diff(day)[inside]
+    gap = gap[np.lexsort((gap, owner))]
+    number = np.bincount(owner, minlength=count)
+    known = np.flatnonzero(number >= _LEAST_GAPS)
+    start, found = (np.cumsum(number) - number)[known], np.full(count, np.nan)
+    found[known] = (gap[start + (number[known] - 1) // 2] + gap[start + number[known] // 2]) / 2
+    return found
 
 
 def note_of(name: str, dtype: type[pl.DataType] = pl.Float64) -> pl.Expr:

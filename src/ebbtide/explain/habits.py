@@ -8,50 +8,69 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
+
+from ebbtide.explain.by_user import ByUser, Floats, Ints
+from ebbtide.features.encode import EncodedShard
 
 _LABELS = {"category": "favourite_category", "channel": "channel", "device": "device"}
 _CLOCK = {"hour": "favourite_hour", "weekday": "favourite_weekday"}
 
 
-def user_habits(known: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+def user_habits(shard: EncodedShard, zone: ZoneInfo) -> pl.DataFrame:
     """The habits of the users of some events; sorted by user_id.
 
     Out: user_id, favourite_category, channel, device, country (the latest known), favourite_hour (0-23) and
     favourite_weekday (1 Monday to 7 Sunday) in the shop's time zone, mean_price (of order lines with a price).
     """
     local = pl.col("occurred_at").dt.convert_time_zone(str(zone))
-    marked = known.select(
-        "user_id",
-        "occurred_at",
-        "event_id",
-        "country",
-        *_LABELS,
-        order=pl.col("type") == "order",
-        hour=local.dt.hour().cast(pl.Int64),
+    marked = shard.events.select(
+        *(pl.col(label).rank("dense").fill_null(0).cast(pl.Int64) for label in _LABELS),
+        hour=local.dt.hour().cast(pl.Int64) + 1,
         weekday=local.dt.weekday().cast(pl.Int64),
-        price=pl.coalesce("unit_price", pl.col("value") / pl.col("quantity")),
+        country=pl.col("country").is_not_null(),
+        price=pl.coalesce("unit_price", pl.col("value") / pl.col("quantity")).fill_null(np.nan),
     )
-    found = (
-        marked.sort("user_id", "occurred_at", "event_id")
-        .group_by("user_id", maintain_order=True)
-        .agg(
-            country=pl.col("country").drop_nulls().last(),
-            mean_price=pl.col("price").filter(pl.col("order") & (pl.col("price") > 0)).mean(),
-        )
+    users, code = ByUser.of(shard), {name: marked[name].to_numpy() for name in (*_LABELS, *_CLOCK)}
+    order, price = users.type_is("order"), marked["price"].to_numpy()
+    rows = {label: _favourite(users, code[label], order) for label in _LABELS}
+    rows["country"] = users.last(marked["country"].to_numpy())
+    named = shard.events.select(pl.col(label).gather(_or_null(row)) for label, row in rows.items())
+    clock = {name: _favourite(users, code[name], order) for name in _CLOCK}
+    return users.frame(
+        {
+            **{name: named[label] for label, name in (_LABELS | {"country": "country"}).items()},
+            "favourite_hour": _or_null(_at(code["hour"], clock["hour"]) - 1),
+            "favourite_weekday": _or_null(_at(code["weekday"], clock["weekday"])),
+            "mean_price": _mean_price(users, np.where(order & (price > 0), price, np.nan)),
+        }
     )
-    for column, name in (_LABELS | _CLOCK).items():
-        found = found.join(_favourite(marked, column, name), on="user_id", how="left", maintain_order="left")
+
+
+def _favourite(users: ByUser, code: Ints, order: np.ndarray) -> Ints:
+    """The row of the latest event with each user's most frequent value; codes ascend with the alphabet, 0 is none."""
+    rows = np.flatnonzero(code > 0)
+    width = int(code.max(initial=0)) + 1
+    value, place, events = np.unique(users.user[rows] * width + code[rows], return_inverse=True, return_counts=True)
+    orders, last = np.bincount(place, weights=order[rows], minlength=len(value)), np.zeros(len(value), np.int64)
+    last[place] = rows  # the latest stays
+    user, found = value // width, np.full(len(users.shard), -1, np.int64)
+    best = np.lexsort((-value, users.shard.time[last], events, orders, user))
+    found[user[best]] = last[best]  # the best stays
     return found
 
 
-def _favourite(marked: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
-    """The most frequent value of a column for each user who has any."""
-    return (
-        marked.filter(pl.col(column).is_not_null())
-        .group_by("user_id", column)
-        .agg(orders=pl.col("order").sum(), events=pl.len(), last=pl.col("occurred_at").max())
-        .sort("user_id", "orders", "events", "last", column, descending=[False, True, True, True, False])
-        .unique("user_id", keep="first", maintain_order=True)
-        .select("user_id", pl.col(column).alias(name))
-    )
+def _mean_price(users: ByUser, price: Floats) -> Floats:
+    known = ~np.isnan(price)
+    return users.total(price, known) / np.maximum(users.count(known), 1)
+
+
+def _at(code: Ints, rows: Ints) -> Ints:
+    """The codes in these rows, -1 for -1."""
+    return np.where(rows >= 0, code[rows], -1) if len(code) else rows
+
+
+def _or_null(numbers: Ints) -> pl.Series:
+    """Null where a number is below zero."""
+    return pl.Series(numbers).set(pl.Series(numbers < 0), None)

@@ -58,12 +58,13 @@ class EncodedShard:
         return len(self.user_ids)
 
     def columns(self, needs: Needs) -> Columns:
-        """The arrays with the columns and keys that are needed."""
-        if needs not in self._encoded:
+        """The arrays with at least the columns and keys that are needed."""
+        found = next((c for had, c in self._encoded.items() if needs.columns <= had.columns and needs.keys <= had.keys), None)
+        if found is None:
             if len(self.events) >= _SMALL_SHARD:
                 self._encoded.clear()
-            self._encoded[needs] = _columns(self, needs)
-        return self._encoded[needs]
+            found = self._encoded[needs] = _columns(self, needs)
+        return found
 
 
 def encode(shard: pl.DataFrame, definition: ChurnDefinition, sentiment: Sentiment = SHIPPED_SENTIMENT) -> EncodedShard:

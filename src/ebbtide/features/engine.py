@@ -44,6 +44,8 @@ def compute(
             "有一行指定的用户不在该分片中：分片共有 {users} 位用户",
             users=len(shard),
         )
+    if not len(at_user):
+        return np.empty((0, len(catalogue)), np.float32)
     plan, needs = make_plan(catalogue.features, shard.outcome)
     columns = shard.columns(needs)
     items = no_items() if tables is None else tables.look_up(shard.events["item_id"])

@@ -33,11 +33,12 @@ from ebbtide.explain.drivers import (
     driver_facts,
     with_fifths,
 )
+from ebbtide.explain.habits import user_habits
 from ebbtide.explain.reference import abilities_of, count_abilities
 from ebbtide.explain.rfm import SEGMENTS, fit_rfm
+from ebbtide.features.encode import encode
 from ebbtide.pipeline.dataset import Shards, known_events
 from ebbtide.pipeline.places import Places
-from ebbtide.pipeline.profile_reference import habits_of
 from ebbtide.pipeline.train import newest_moment
 
 _MOMENTS = 4
@@ -233,7 +234,7 @@ def _asked(
     own = known.filter(pl.col("user_id").is_in(members["user_id"].implode()))
     return (
         driver_facts(own, moment, definition)
-        .join(habits_of(own, config), on="user_id", how="left", maintain_order="left")
+        .join(user_habits(encode(own, definition), config.shop.zone), on="user_id", how="left", maintain_order="left")
         .join(labels, on="user_id", how="inner", maintain_order="left")
         .with_columns(as_of=pl.lit(moment), y=pl.col("churned").cast(pl.Float64))
     )

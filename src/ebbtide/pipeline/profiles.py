@@ -90,7 +90,7 @@ def profile_shard(
     shard = encode(known, definition, bundle.sentiment)
     scored = score_shard(known, as_of, bundle, reasons=reasons, language=language, shard=shard)
     found = (
-        facts_and_habits(known, as_of, definition, config)
+        facts_and_habits(shard, as_of, definition, config)
         .join(scored.select("user_id", *_SCORES), on="user_id", how="left", maintain_order="left")
         .with_columns(eligible=pl.col("churn_probability").is_not_null())
         .with_columns(stage=stage_of(as_of, definition, factor=config.profiles.silence_factor))

@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ebbtide.churn.labels import cohort_at
 from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError, MissingExtraError, RetryError
 from ebbtide.core.language import Language, Text
@@ -29,6 +28,7 @@ from ebbtide.events.schema import TIME, empty_events
 from ebbtide.events.surroundings import steady_disk, surroundings_error
 from ebbtide.explain.reasons import REASONS_TYPE, reason_column
 from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.cohort import eligible_users
 from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.features.engine import compute
 from ebbtide.models.base import Matrix, Vector, sigmoid
@@ -105,11 +105,9 @@ def score_members(
     events: pl.DataFrame, as_of: datetime, bundle: Bundle, *, shard: EncodedShard | None = None
 ) -> Scored:
     """Features, margin and money of the eligible users of a shard, sorted by user_id."""
-    known = known_events(events, as_of)
-    members = cohort_at(known, as_of, bundle.definition)["user_id"]
     if shard is None:
-        shard = encode(known, bundle.definition, bundle.sentiment)
-    at_user = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
+        shard = encode(known_events(events, as_of), bundle.definition, bundle.sentiment)
+    at_user = eligible_users(shard, as_of, bundle.definition)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
     base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)
     base = with_model_columns(base, bundle.catalogue.names, bundle.setting)
