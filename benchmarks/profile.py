@@ -68,7 +68,11 @@ def measure(root: Path, config: Config, count: int) -> None:
     told("  without reading", lambda u: profile_user(events[u], as_of, bundle, reference, config, "en"), names)
     told("  read_user", lake.read_user, names)
     told("  score with reasons", lambda u: score_shard(events[u], as_of, bundle, reasons="all"), names)
-    told("  encode, facts, habits", lambda u: facts_and_habits(encode(events[u], bundle.definition), as_of, bundle.definition, config), names)
+    told(
+        "  encode, facts, habits",
+        lambda u: facts_and_habits(encode(events[u], bundle.definition), as_of, bundle.definition, config),
+        names,
+    )
     told("  changes", lambda u: changes_of(events[u], as_of, bundle.definition.horizon_days), names)
     rows = {u: profile_shard(events[u], as_of, bundle, config) for u in names[:50]}
     told("  comparison", lambda u: finish_profiles(rows[u], reference), names[:50])

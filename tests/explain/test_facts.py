@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 
 from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.events.schema import empty_events
 from ebbtide.explain.facts import user_facts
 from ebbtide.explain.habits import user_habits
+from ebbtide.features.cohort import eligible_users
 from ebbtide.features.encode import encode
 
 UTC = ZoneInfo("UTC")
@@ -97,3 +99,14 @@ def test_row_order_changes_nothing(events, as_of):
     shuffled, events = (encode(e, definition) for e in (events.sample(fraction=1.0, shuffle=True, seed=3), events))
     assert user_facts(shuffled, as_of, definition).equals(user_facts(events, as_of, definition))
     assert user_habits(shuffled, UTC).equals(user_habits(events, UTC))
+
+
+def test_the_cohort_window_excludes_its_start(make_events, as_of):
+    """20 days before as_of is outside, a moment later inside, as_of itself inside."""
+    definition = ChurnDefinition(eligible_days=20.0)
+    shard = encode(make_events(("a", 20, "order"), ("b", 19.999, "order"), ("c", 0, "order")), definition)
+    assert eligible_users(shard, as_of, definition).tolist() == [1, 2]
+
+
+def test_the_cohort_of_no_events_is_empty(as_of):
+    assert len(eligible_users(encode(empty_events(), ChurnDefinition()), as_of, ChurnDefinition())) == 0

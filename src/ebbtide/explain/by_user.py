@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ebbtide.core.nullable import table_of
 from ebbtide.features.cohort import types_are
 from ebbtide.features.columns import Needs
 from ebbtide.features.encode import EncodedShard
@@ -42,7 +43,7 @@ class ByUser:
     def meets(self, condition: str) -> Flags:
         """Which events meet a condition of the selectors."""
         mask, bits = CONDITIONS[condition]
-        return (self.shard.key & mask) == bits
+        return np.asarray((self.shard.key & mask) == bits, np.bool_)
 
     def numbers(self, column: str) -> Floats:
         """A numeric column, NaN = unknown."""
@@ -53,7 +54,7 @@ class ByUser:
     def order_codes(self) -> NDArray[np.int32]:
         """The order that each event belongs to, dense within each user; -1 for none."""
         found = self.shard.columns(_NEEDS)
-        return found.codes[found.code_row[KEYS.index("order_id")]]
+        return np.asarray(found.codes[found.code_row[KEYS.index("order_id")]], np.int32)
 
     def count(self, which: Flags) -> Ints:
         """How many."""
@@ -88,9 +89,7 @@ class ByUser:
 
     def frame(self, columns: dict[str, Any]) -> pl.DataFrame:
         """A row a user: user_id, then the columns; NaN and NaT become null, times are UTC."""
-        whole = pl.DataFrame({"user_id": self.shard.user_ids, **columns})
-        times = [name for name, dtype in whole.schema.items() if dtype == pl.Datetime]
-        return whole.with_columns(pl.col(pl.Float64).fill_nan(None), pl.col(times).dt.replace_time_zone("UTC"))
+        return table_of({"user_id": self.shard.user_ids, **columns})
 
     def _row(self, rows: Ints) -> Ints:
         found = np.full(len(self.shard), -1, np.int64)

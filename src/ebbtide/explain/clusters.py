@@ -17,6 +17,7 @@ from sklearn.cluster import KMeans
 
 from ebbtide.core.ids import hash_texts
 from ebbtide.core.language import Text, join_texts
+from ebbtide.core.nullable import nullable
 
 _AT_MOST = 20_000
 _STARTS = 4
@@ -60,8 +61,8 @@ class Clusters:
         Z = (_matrix(facts, self.traits) - np.array(self.mean)) / np.array(self.spread)
         Z = np.nan_to_num(Z)  # an unknown fact says nothing: the shop's mean
         far = ((Z[:, None, :] - np.array(self.centres)[None]) ** 2).sum(axis=2)  # (N, K)
-        known = facts["outcome_days"].is_not_null()
-        return pl.Series("cluster", far.argmin(axis=1).astype(np.int64) + 1).set(~known, None)
+        known = facts["outcome_days"].is_not_null().to_numpy()
+        return nullable(far.argmin(axis=1).astype(np.int64) + 1, known).alias("cluster")
 
     def names(self) -> tuple[Text, ...]:
         """Each group in words, from what stands out in its centre; alike ones differ by their number."""
@@ -128,10 +129,8 @@ def _sample(users: pl.DataFrame) -> pl.DataFrame:
 
 def _matrix(facts: pl.DataFrame, traits: tuple[str, ...]) -> NDArray[np.float64]:
     """(N, D), NaN = unknown."""
-    columns = [_column(facts, name, _TRAITS[name].logarithm) for name in traits]
-    return np.column_stack(columns) if columns else np.empty((len(facts), 0))
-
-
-def _column(facts: pl.DataFrame, name: str, logarithm: bool) -> NDArray[np.float64]:
-    values = facts[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    return np.log1p(np.maximum(values, 0.0)) if logarithm else values
+    if not traits:
+        return np.empty((len(facts), 0))
+    values = facts.select(pl.col(traits).cast(pl.Float64)).to_numpy()
+    logarithm = [_TRAITS[name].logarithm for name in traits]
+    return np.where(logarithm, np.log1p(np.maximum(values, 0.0)), values)

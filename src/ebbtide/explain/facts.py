@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
+from ebbtide.core.nullable import nullable
 from ebbtide.core.windows import DAY_US, to_us
 from ebbtide.explain.by_user import ByUser, Flags, Floats, Ints
 from ebbtide.features.encode import EncodedShard
@@ -28,7 +29,12 @@ def user_facts(shard: EncodedShard, as_of: datetime, definition: ChurnDefinition
     Shares are null without an order; `usual_gap_days` is null with fewer than two gaps between outcome days.
     """
     users = ByUser.of(shard)
-    return users.frame(_orders(users, as_of) | _service(users) | _rhythm(users, as_of, definition))
+    return users.frame(facts_of(users, as_of, definition))
+
+
+def facts_of(users: ByUser, as_of: datetime, definition: ChurnDefinition) -> dict[str, Any]:
+    """The columns of `user_facts` but the id."""
+    return _orders(users, as_of) | _service(users) | _rhythm(users, as_of, definition)
 
 
 def _orders(users: ByUser, as_of: datetime) -> dict[str, Any]:
@@ -92,7 +98,7 @@ def _rhythm(users: ByUser, as_of: datetime, definition: ChurnDefinition) -> dict
         "last_outcome_at": users.times(last),
         "days_since_outcome": _days_since(users, last, as_of),
         "days_since_first": _days_since(users, first, as_of),
-        "outcome_days": pl.Series(days).set(pl.Series(days == 0), None),
+        "outcome_days": nullable(days, days > 0),
         "usual_gap_days": _usual_gap(user[fresh], time[fresh] // DAY_US, len(users.shard)),
         "returned_at": users.times(users.last(back)),
     }

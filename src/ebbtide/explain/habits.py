@@ -6,16 +6,18 @@ frequent ones the later used is the favourite, then the first in the alphabet.
 
 from __future__ import annotations
 
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
-from ebbtide.explain.by_user import ByUser, Floats, Ints
+from ebbtide.core.nullable import nullable
+from ebbtide.explain.by_user import ByUser, Flags, Floats, Ints
 from ebbtide.features.encode import EncodedShard
 
 _LABELS = {"category": "favourite_category", "channel": "channel", "device": "device"}
-_CLOCK = {"hour": "favourite_hour", "weekday": "favourite_weekday"}
+_CLOCK = ("hour", "weekday")
 
 
 def user_habits(shard: EncodedShard, zone: ZoneInfo) -> pl.DataFrame:
@@ -24,31 +26,35 @@ def user_habits(shard: EncodedShard, zone: ZoneInfo) -> pl.DataFrame:
     Out: user_id, favourite_category, channel, device, country (the latest known), favourite_hour (0-23) and
     favourite_weekday (1 Monday to 7 Sunday) in the shop's time zone, mean_price (of order lines with a price).
     """
-    local = pl.col("occurred_at").dt.convert_time_zone(str(zone))
-    marked = shard.events.select(
+    users = ByUser.of(shard)
+    return users.frame(habits_of(users, zone))
+
+
+def habits_of(users: ByUser, zone: ZoneInfo) -> dict[str, Any]:
+    """The columns of `user_habits` but the id."""
+    events, local = users.shard.events, pl.col("occurred_at").dt.convert_time_zone(str(zone))
+    marked = events.select(
         *(pl.col(label).rank("dense").fill_null(0).cast(pl.Int64) for label in _LABELS),
         hour=local.dt.hour().cast(pl.Int64) + 1,
         weekday=local.dt.weekday().cast(pl.Int64),
         country=pl.col("country").is_not_null(),
         price=pl.coalesce("unit_price", pl.col("value") / pl.col("quantity")).fill_null(np.nan),
     )
-    users, code = ByUser.of(shard), {name: marked[name].to_numpy() for name in (*_LABELS, *_CLOCK)}
+    code = {name: marked[name].to_numpy() for name in (*_LABELS, *_CLOCK)}
     order, price = users.type_is("order"), marked["price"].to_numpy()
-    rows = {label: _favourite(users, code[label], order) for label in _LABELS}
-    rows["country"] = users.last(marked["country"].to_numpy())
-    named = shard.events.select(pl.col(label).gather(_or_null(row)) for label, row in rows.items())
-    clock = {name: _favourite(users, code[name], order) for name in _CLOCK}
-    return users.frame(
-        {
-            **{name: named[label] for label, name in (_LABELS | {"country": "country"}).items()},
-            "favourite_hour": _or_null(_at(code["hour"], clock["hour"]) - 1),
-            "favourite_weekday": _or_null(_at(code["weekday"], clock["weekday"])),
-            "mean_price": _mean_price(users, np.where(order & (price > 0), price, np.nan)),
-        }
-    )
+    favourite = {name: _favourite(users, code[name], order) for name in code}
+    rows = {label: favourite[label] for label in _LABELS} | {"country": users.last(marked["country"].to_numpy())}
+    named = events.select(pl.col(label).gather(nullable(row, row >= 0)) for label, row in rows.items())
+    hour, weekday = (_at(code[name], favourite[name]) for name in _CLOCK)
+    return {
+        **{name: named[label] for label, name in (_LABELS | {"country": "country"}).items()},
+        "favourite_hour": nullable(hour - 1, hour > 0),
+        "favourite_weekday": nullable(weekday, weekday > 0),
+        "mean_price": _mean_price(users, np.where(order & (price > 0), price, np.nan)),
+    }
 
 
-def _favourite(users: ByUser, code: Ints, order: np.ndarray) -> Ints:
+def _favourite(users: ByUser, code: Ints, order: Flags) -> Ints:
     """The row of the latest event with each user's most frequent value; codes ascend with the alphabet, 0 is none."""
     rows = np.flatnonzero(code > 0)
     width = int(code.max(initial=0)) + 1
@@ -69,8 +75,3 @@ def _mean_price(users: ByUser, price: Floats) -> Floats:
 def _at(code: Ints, rows: Ints) -> Ints:
     """The codes in these rows, -1 for -1."""
     return np.where(rows >= 0, code[rows], -1) if len(code) else rows
-
-
-def _or_null(numbers: Ints) -> pl.Series:
-    """Null where a number is below zero."""
-    return pl.Series(numbers).set(pl.Series(numbers < 0), None)

@@ -88,8 +88,14 @@ PROFILE_COLUMNS: dict[str, ProfileColumn] = {
 
 
 def in_order(frame: pl.DataFrame, abilities: frozenset[str]) -> pl.DataFrame:
-    """The declared columns, in order and with their types; null where the log lacks what a column needs."""
-    return frame.select(
-        (pl.col(name) if not c.needs or c.needs in abilities else pl.lit(None)).cast(c.dtype).alias(name)
-        for name, c in PROFILE_COLUMNS.items()
-    )
+    """The declared columns, in order and with their types; null where the log lacks what a column needs, and where the
+    frame has no such column (the percentile takes everybody)."""
+    there = {column.name: column for column in frame.iter_columns()}
+    ordered = []
+    for name, declared in PROFILE_COLUMNS.items():
+        if name in there and (not declared.needs or declared.needs in abilities):
+            found = there[name]
+            ordered.append(found if found.dtype == declared.dtype else found.cast(declared.dtype))
+        else:
+            ordered.append(pl.Series(name, [None], declared.dtype).new_from_index(0, len(frame)))
+    return pl.DataFrame(ordered)

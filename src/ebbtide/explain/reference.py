@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from ebbtide.core.nullable import nullable
 from ebbtide.events.capabilities import capabilities_of, observed_facts
 from ebbtide.explain.clusters import Clusters, fit_clusters
 from ebbtide.explain.rfm import Rfm, fit_rfm
@@ -36,16 +37,16 @@ class Reference:
         """The facts with scores, segment, cluster and price level beside them."""
         scores = self.rfm.scores(facts) if self.rfm else _nothing(facts)
         cluster = self.clusters.number(facts) if self.clusters else pl.Series("cluster", [None] * len(facts), pl.Int64)
-        return facts.hstack(scores).with_columns(cluster, price_level=self._price_level(facts["mean_price"]))
+        return facts.hstack([*scores, cluster, self._price_level(facts["mean_price"]).alias("price_level")])
 
     def _price_level(self, prices: pl.Series) -> pl.Series:
         """The percentile of a price, the middle of the stretch of equal ones; null where unknown."""
         if not self.prices:
             return pl.Series([None] * len(prices), dtype=pl.Float64)
-        known = prices.fill_null(np.nan).to_numpy()
+        known = prices.to_numpy()
         low, high = (np.searchsorted(self.prices, known, side=side) for side in ("left", "right"))
         level = np.clip((low + high - 1) / 2, 0, _GRID) * (100 / _GRID)
-        return pl.Series(np.where(np.isnan(known), np.nan, level)).fill_nan(None)
+        return nullable(level, ~np.isnan(known))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ebbtide.core.language import Text
+from ebbtide.core.nullable import nullable, table_of
 
 SEGMENTS: dict[str, Text] = {
     "champions": Text("champions", "冠军顾客"),
@@ -58,18 +59,18 @@ class Rfm:
 
         Columns in: days_since_order, orders, spent.
         """
-        recency = _score(facts["days_since_order"], self.recency)
-        frequency = _score(facts["orders"], self.frequency)
-        money = np.zeros(len(facts), np.int64) if self.money is None else _score(facts["spent"], self.money)
+        days, orders, spent = (_floats(facts[column]) for column in _INPUTS.values())
+        recency, frequency = _score(days, self.recency), _score(orders, self.frequency)
+        money = np.zeros(len(facts), np.int64) if self.money is None else _score(spent, self.money)
         recency = np.where(recency > 0, 6 - recency, 0)
         both = np.where(money > 0, (frequency + money + 1) // 2, frequency)
-        bought = (recency > 0) & (facts["orders"].to_numpy() > 0)
+        bought = (recency > 0) & (orders > 0)
         names = np.array(_TABLE)[np.maximum(recency, 1) - 1, np.maximum(both, 1) - 1]
-        return pl.DataFrame(
+        return table_of(
             {
-                "recency_score": _nullable(recency, bought),
-                "frequency_score": _nullable(frequency, bought),
-                "money_score": _nullable(money, bought & (money > 0)),
+                "recency_score": nullable(recency, bought),
+                "frequency_score": nullable(frequency, bought),
+                "money_score": nullable(money, bought & (money > 0)),
                 "segment": pl.Series([n if b else None for n, b in zip(names, bought, strict=True)], dtype=pl.String),
             }
         )
@@ -103,11 +104,10 @@ def _edges(values: pl.Series) -> tuple[float, ...] | None:
     return tuple(float(e) for e in np.quantile(known, _SHARES, method="inverted_cdf")) if len(known) else None
 
 
-def _score(values: pl.Series, edges: tuple[float, ...]) -> NDArray[np.int64]:
-    """1 to 5: one more than the edges below the value; 0 where it is null."""
-    known = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+def _floats(values: pl.Series) -> NDArray[np.float64]:
+    return values.to_numpy().astype(np.float64)
+
+
+def _score(known: NDArray[np.float64], edges: tuple[float, ...]) -> NDArray[np.int64]:
+    """1 to 5: one more than the edges below the value; 0 where it is unknown."""
     return np.where(np.isnan(known), 0, 1 + np.searchsorted(edges, np.nan_to_num(known), side="left")).astype(np.int64)
-
-
-def _nullable(scores: NDArray[np.int64], known: NDArray[np.bool_]) -> pl.Series:
-    return pl.Series(scores).set(pl.Series(~known), None)

@@ -28,4 +28,4 @@ def types_are(shard: EncodedShard, types: tuple[str, ...]) -> NDArray[np.bool_]:
         return np.ones(len(shard.key), np.bool_)
     wanted = np.zeros(TYPE_BITS + 1, np.bool_)
     wanted[[TYPE_CODES[t] for t in types]] = True
-    return wanted[shard.key & TYPE_BITS]
+    return np.asarray(wanted[shard.key & TYPE_BITS], np.bool_)

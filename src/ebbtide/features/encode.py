@@ -59,7 +59,9 @@ class EncodedShard:
 
     def columns(self, needs: Needs) -> Columns:
         """The arrays with at least the columns and keys that are needed."""
-        found = next((c for had, c in self._encoded.items() if needs.columns <= had.columns and needs.keys <= had.keys), None)
+        found = next(
+            (c for had, c in self._encoded.items() if needs.columns <= had.columns and needs.keys <= had.keys), None
+        )
         if found is None:
             if len(self.events) >= _SMALL_SHARD:
                 self._encoded.clear()

@@ -17,7 +17,7 @@ from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile_reference import survey_reference
-from ebbtide.pipeline.profiles import finish_profiles, profile_shard, reference_of
+from ebbtide.pipeline.profiles import finish_profiles, profile_known, reference_of
 from ebbtide.pipeline.train import newest_moment
 
 
@@ -54,7 +54,7 @@ def profile_user(
             "截至 {as_of:%Y-%m-%d %H:%M} UTC 没有该用户的事件：请检查 id（文本，含前导零）与 --as-of",
             as_of=as_of,
         )
-    found = profile_shard(known, as_of, bundle, config, reasons="all", language=language)
+    found = profile_known(known, as_of, bundle, config, reasons="all", language=language)
     row = finish_profiles(found, reference).row(0, named=True)
     names = reference.clusters.names() if reference.clusters else ()
     return Profile(

@@ -12,8 +12,9 @@ from ebbtide.core.config import Config
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.events.schema import empty_events
-from ebbtide.explain.facts import user_facts
-from ebbtide.explain.habits import user_habits
+from ebbtide.explain.by_user import ByUser
+from ebbtide.explain.facts import facts_of
+from ebbtide.explain.habits import habits_of
 from ebbtide.explain.reference import Reference, count_abilities, fit_reference
 from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.pipeline.dataset import Shards, known_events
@@ -38,5 +39,5 @@ def survey_reference(
 
 def facts_and_habits(shard: EncodedShard, as_of: datetime, definition: ChurnDefinition, config: Config) -> pl.DataFrame:
     """What the events of some users, all known at `as_of`, say of them; sorted by user_id."""
-    facts, habits = user_facts(shard, as_of, definition), user_habits(shard, config.shop.zone)
-    return facts.hstack(habits.get_columns()[1:])  # both in the order of the shard's users
+    users = ByUser.of(shard)
+    return users.frame(facts_of(users, as_of, definition) | habits_of(users, config.shop.zone))

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ebbtide.core.config import Config
 from ebbtide.core.language import Language, Text
+from ebbtide.core.nullable import nullable, table_of
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import to_us
-from ebbtide.events.schema import TIME, empty_events
+from ebbtide.events.schema import empty_events
 from ebbtide.explain.outlook import Outlook, outlook_of
 from ebbtide.explain.profile_columns import in_order
 from ebbtide.explain.reference import Reference
@@ -86,23 +87,38 @@ def profile_shard(
 ) -> pl.DataFrame:
     """What a user's own events and the bundle say of each user of a shard, before any comparison with others; with
     `reasons` in a column of that name, as in `score_shard`."""
-    known, definition = known_events(events, as_of), bundle.definition
+    return profile_known(known_events(events, as_of), as_of, bundle, config, reasons=reasons, language=language)
+
+
+def profile_known(
+    known: pl.DataFrame,
+    as_of: datetime,
+    bundle: Bundle,
+    config: Config,
+    *,
+    reasons: ReasonsFor = "none",
+    language: Language = "en",
+) -> pl.DataFrame:
+    """As `profile_shard`, for events that were all known at `as_of`."""
+    definition = bundle.definition
     shard = encode(known, definition, bundle.sentiment)
     scored = score_shard(known, as_of, bundle, reasons=reasons, language=language, shard=shard)
     found = (
         facts_and_habits(shard, as_of, definition, config)
         .join(scored.select("user_id", *_SCORES), on="user_id", how="left", maintain_order="left")
-        .with_columns(eligible=pl.col("churn_probability").is_not_null())
-        .with_columns(stage=stage_of(as_of, definition, factor=config.profiles.silence_factor))
+        .with_columns(
+            eligible=pl.col("churn_probability").is_not_null(),
+            stage=stage_of(as_of, definition, factor=config.profiles.silence_factor),
+        )
     )
-    chance = _comeback(shard, (found["stage"] == "lapsed").to_numpy(), as_of, bundle)
-    found = found.with_columns(comeback_probability=chance)
-    return _with_outlook(found, _outlook(shard, as_of, bundle), as_of)
+    lapsed = (found["stage"] == "lapsed").to_numpy()
+    ahead = _ahead(_outlook(shard, as_of, bundle), lapsed, as_of)
+    return found.hstack([_comeback(shard, lapsed, as_of, bundle).alias("comeback_probability"), *ahead])
 
 
 def finish_profiles(found: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """The rows of `profile_shard` beside what they are compared with, in the declared columns."""
-    compared = reference.compare(found).with_columns(percentile=pl.lit(None, pl.Float64))
+    compared = reference.compare(found)
     return in_order(compared, reference.abilities)
 
 
@@ -123,28 +139,27 @@ def _comeback(shard: EncodedShard, lapsed: NDArray[np.bool_], as_of: datetime, b
         base = compute(shard, users, at_us, bundle.catalogue, tables=bundle.items)
         X = with_model_columns(base, bundle.catalogue.names, bundle.setting)
         chance[users] = bundle.comeback.probability(X)
-    return pl.Series(chance).fill_nan(None)
+    return nullable(chance)
 
 
-def _with_outlook(found: pl.DataFrame, ahead: Outlook, as_of: datetime) -> pl.DataFrame:
-    """The users of both stand in one order, by id. Times to the second, null for the lapsed."""
-    columns = {
-        "expected_orders": ahead.orders,
-        "expected_orders_year": ahead.orders_year,
-        "expected_value_year": ahead.value_year,
-        "next_order_expected_at": ahead.next_days,
-        "next_order_from": ahead.next_low_days,
-        "next_order_until": ahead.next_high_days,
-    }
-    money, times = list(columns)[:3], [_moment(name, as_of) for name in list(columns)[3:]]
-    filled = found.with_columns([pl.Series(name, values) for name, values in columns.items()])
-    return filled.with_columns(pl.col(money).fill_nan(None), *times)
+def _ahead(ahead: Outlook, lapsed: NDArray[np.bool_], as_of: datetime) -> pl.DataFrame:
+    """The outlook in columns. Times to the second, null for the lapsed."""
+    return table_of(
+        {
+            "expected_orders": ahead.orders,
+            "expected_orders_year": ahead.orders_year,
+            "expected_value_year": ahead.value_year,
+            "next_order_expected_at": _moments(ahead.next_days, lapsed, as_of),
+            "next_order_from": _moments(ahead.next_low_days, lapsed, as_of),
+            "next_order_until": _moments(ahead.next_high_days, lapsed, as_of),
+        }
+    )
 
 
-def _moment(days: str, as_of: datetime) -> pl.Expr:
-    known = pl.col(days).is_not_nan() & (pl.col("stage") != "lapsed")
-    seconds = (pl.col(days) * 86_400.0).fill_nan(0.0).round().cast(pl.Int64)
-    return pl.when(known).then(pl.lit(as_of, TIME) + (seconds * 1_000_000).cast(pl.Duration("us"))).alias(days)
+def _moments(days: NDArray[np.float64], lapsed: NDArray[np.bool_], as_of: datetime) -> NDArray[np.datetime64]:
+    known = np.isfinite(days) & ~lapsed
+    seconds = np.round(np.where(known, days, 0.0) * 86_400.0).astype(np.int64)
+    return np.where(known, (to_us(as_of) + seconds * 1_000_000).view("datetime64[us]"), np.datetime64("NaT"))
 
 
 def _percentile() -> pl.Expr:

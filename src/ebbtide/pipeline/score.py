@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError, MissingExtraError, RetryError
 from ebbtide.core.language import Language, Text
+from ebbtide.core.nullable import nullable
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
 from ebbtide.core.settings import BandsConfig
@@ -94,11 +95,11 @@ def score_shard(
             "churn_probability": p,
             "band": pl.Series(band.astype(str), dtype=pl.String),
             "reasons": _reasons(scored, bundle, wanted[reasons], language),
-            "expected_orders": scored.expected_orders,
-            "value_at_risk": scored.value_at_risk,
+            "expected_orders": nullable(scored.expected_orders),
+            "value_at_risk": nullable(scored.value_at_risk),
             "model": _all_the_same(bundle.id, pl.String(), len(p)),
         }
-    ).with_columns(pl.col("expected_orders", "value_at_risk").fill_nan(None))
+    )
 
 
 def score_members(
@@ -108,6 +109,10 @@ def score_members(
     if shard is None:
         shard = encode(known_events(events, as_of), bundle.definition, bundle.sentiment)
     at_user = eligible_users(shard, as_of, bundle.definition)
+    if not len(at_user):
+        nothing = np.empty(0)
+        X = np.empty((0, len(bundle.columns)), np.float32)
+        return Scored(shard.user_ids.clear(), X, nothing, nothing, nothing)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
     base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)
     base = with_model_columns(base, bundle.catalogue.names, bundle.setting)
@@ -284,4 +289,4 @@ def _reasons(scored: Scored, bundle: Bundle, wanted: NDArray[np.bool_], language
 
 
 def _all_the_same(value: Any, dtype: pl.DataType, count: int) -> pl.Series:
-    return pl.repeat(value, count, dtype=dtype, eager=True)
+    return pl.Series([value], dtype=dtype).new_from_index(0, count)

@@ -40,12 +40,13 @@ class Lexicon:
         """
         if len(texts) > _FEW:
             return self._score(texts)
-        new = [t for t in texts.unique(maintain_order=True) if t not in self._known]
+        listed = texts.to_list()
+        new = [t for t in dict.fromkeys(listed) if t not in self._known]
         if new:
             if len(self._known) > _REMEMBERED:
                 self._known.clear()
             self._known.update(zip(new, self._score(pl.Series(new, dtype=pl.String)).tolist(), strict=True))
-        return np.array([self._known[t] for t in texts], np.float64)
+        return np.array([self._known[t] for t in listed], np.float64)
 
     def _score(self, texts: pl.Series) -> NDArray[np.float64]:
         return np.concatenate([np.zeros(0), *(self._chunk(t) for t in texts.to_frame("text").iter_slices(_CHUNK))])

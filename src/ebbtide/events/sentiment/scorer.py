@@ -24,6 +24,7 @@ from ebbtide.events.sentiment.ratings import BAD, GOOD, RatedWords, weighted_ngr
 ENOUGH = 50
 _MOST_TEXTS = 20_000
 _FOLDS = 5
+_FEW = 64  # texts among which looking for equal ones costs more than it saves
 _ABOUT, _ARRAYS = "sentiment.json", "sentiment.npz"
 
 
@@ -39,8 +40,10 @@ class Sentiment:
 
     def score(self, texts: pl.Series) -> NDArray[np.float64]:
         """Of each text, (N,); NaN for null. A distinct text is read once."""
-        distinct = texts.drop_nulls().unique()
         reader = self.learnt or shipped_lexicon()
+        if len(texts) <= _FEW and not texts.null_count():
+            return reader.score(texts)
+        distinct = texts.drop_nulls().unique()
         known = pl.DataFrame({"text": distinct, "score": reader.score(distinct)})
         found = texts.to_frame("text").join(known, on="text", how="left", maintain_order="left")["score"]
         return np.asarray(found.fill_null(np.nan).to_numpy(), np.float64)
@@ -50,13 +53,16 @@ class Sentiment:
         stands in it ("cancel my order"); NaN for all else.
         """
         out = np.full(len(events), np.nan)
-        spoken = events["type"].is_in(FEEDBACK_TYPES) & events["text"].is_not_null()
-        asked = (events["type"] == "search") & events["query"].is_not_null()
-        if spoken.any():
-            out[spoken.to_numpy()] = self.score(events["text"].filter(spoken))
-        if asked.any():
-            found = SHIPPED_SENTIMENT.score(events["query"].filter(asked))
-            out[asked.to_numpy()] = np.where(found == 0, np.nan, found)
+        said = events.select(
+            spoken=pl.col("type").is_in(FEEDBACK_TYPES) & pl.col("text").is_not_null(),
+            asked=(pl.col("type") == "search") & pl.col("query").is_not_null(),
+        )
+        spoken, asked = (np.flatnonzero(said[name].to_numpy()) for name in ("spoken", "asked"))
+        if len(spoken):
+            out[spoken] = self.score(events["text"].gather(spoken))
+        if len(asked):
+            found = SHIPPED_SENTIMENT.score(events["query"].gather(asked))
+            out[asked] = np.where(found == 0, np.nan, found)
         return out
 
     def save(self, folder: Path) -> None:
