@@ -21,15 +21,7 @@ def plan_findings(
     found = [*_budget_findings(ready, budget), *_action_findings(ready), *_group_findings(ready, config, chosen)]
     if not ready.facts.profile.height:
         found.append(Text("nobody is eligible at this moment", "此时没有考察对象"))
-    assumed = [a.name for a, s in zip(ready.actions, ready.effects.source, strict=True) if s == ASSUMED]
-    if assumed:
-        found.append(
-            Text(
-                "the effect of {names} is assumed, not measured: the gains are risk x value x assumed_effect; run a campaign "
-                "with a control group to measure it",
-                "{names} 的效果为假设而非测量：收益 = 风险 x 价值 x assumed_effect；请开展带对照组的活动来测量",
-            ).format(names=", ".join(assumed))
-        )
+    found += [*_effect_findings(ready, config), *ready.facts.notes]
     if not np.isfinite(ready.facts.number("value_at_risk")).any() and ready.facts.profile.height:
         found.append(
             Text(
@@ -59,6 +51,24 @@ def plan_findings(
     if drawn is not None:
         found.append(_exploration_finding(config, drawn))
     return tuple(found)
+
+
+def _effect_findings(ready: Ready, config: Config) -> list[Text]:
+    """Which gains are measured, which assumed."""
+    by_source = {
+        wanted: ", ".join(a.name for a, s in zip(ready.actions, ready.effects.source, strict=True) if s == wanted)
+        for wanted in (MEASURED, ASSUMED)
+    }
+    found = []
+    if by_source[MEASURED]:
+        found.append(
+            (_LOWER_END if config.actions.cautious else _MEASURED).format(
+                names=by_source[MEASURED], until=ready.facts.measured_until
+            )
+        )
+    if by_source[ASSUMED]:
+        found.append(_ASSUMED.format(names=by_source[ASSUMED]))
+    return found
 
 
 def _budget_findings(ready: Ready, budget: float) -> list[Text]:
@@ -128,3 +138,20 @@ def _exploration_finding(config: Config, drawn: Exploration) -> Text:
         "{count:,} customers are left to chance (epsilon = {epsilon:g}); propensities are logged",
         "{count:,} 位顾客交由随机决定（epsilon = {epsilon:g}）；倾向值已记录",
     ).format(count=int(drawn.explores.sum()), epsilon=config.actions.epsilon)
+
+
+_MEASURED = Text(
+    "the effect of {names} is measured, in campaigns whose outcome was known by {until:%Y-%m-%d}: the gains are effect x value "
+    "of staying; who is unlike those campaigns' customers may gain more or less",
+    "{names} 的效果经测量，来自截至 {until:%Y-%m-%d} 结果已知的活动：收益 = 效果 x 留下的价值；与这些活动的顾客不同者，收益可能更多或更少",
+)
+_LOWER_END = Text(
+    "the effect of {names} is measured, in campaigns whose outcome was known by {until:%Y-%m-%d}; cautious: the gains are the "
+    "lower end of the effect x value of staying",
+    "{names} 的效果经测量，来自截至 {until:%Y-%m-%d} 结果已知的活动；cautious：收益 = 效果的下限 x 留下的价值",
+)
+_ASSUMED = Text(
+    "the effect of {names} is assumed, not measured: the gains are risk x value x assumed_effect; run a campaign with a control "
+    "group to measure it",
+    "{names} 的效果为假设而非测量：收益 = 风险 x 价值 x assumed_effect；请开展带对照组的活动来测量",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ebbtide.actions.effects import ASSUMED
+from ebbtide.actions.effects import ASSUMED, MEASURED
 from ebbtide.actions.eligibility import RULES
 from ebbtide.actions.exploration import Exploration
 from ebbtide.actions.hull import Vector
@@ -18,6 +18,7 @@ _CHOSEN = Text(
     "流失概率 {risk}；预计带来 {worth}，成本 {cost}",
 )
 _ASSUMED = Text(" (effect assumed, not measured)", "（效果为假设，未经测量）")
+_MEASURED = Text(" (effect measured)", "（效果经测量）")
 _CHANCE = Text("left to chance, so that effects can be measured", "交由随机决定，以便测量效果")
 _NOT_WORTH = Text("no possible action brings more than it costs", "没有可行动作的收益超过成本")
 _BETTER = Text(
@@ -45,15 +46,16 @@ def reasons_for(
             "possible": allowed.any(axis=1),
             "pays": hoped[rows, best] > 0,
             "action": pl.Series(names).gather(shown),
-            "assumed": np.array([s == ASSUMED for s in ready.effects.source])[shown],
+            "source": pl.Series(ready.effects.source).gather(shown),
             "risk": _percent(ready.facts.profile["churn_probability"]),
             "worth": _money(ready.effects.worth[rows, shown], currency),
             "cost": _money(ready.cost[rows, shown], currency),
             "rules": _rules(ready, language),
         }
     )
-    assumed = pl.when("assumed").then(pl.lit(_ASSUMED[language])).otherwise(pl.lit(""))
-    offered = pl.concat_str("action", pl.lit(_COLON[language]), _filled(_CHOSEN[language]), assumed)
+    marks = {ASSUMED: _ASSUMED[language], MEASURED: _MEASURED[language]}
+    mark = pl.col("source").replace_strict(marks, default="", return_dtype=pl.String)
+    offered = pl.concat_str("action", pl.lit(_COLON[language]), _filled(_CHOSEN[language]), mark)
     nothing = (
         pl.when(~pl.col("possible"))
         .then(_filled(_KEPT[language]))
