@@ -27,6 +27,7 @@ from ebbtide.pipeline import bundles
 from ebbtide.pipeline.backtest import BacktestReport, backtest
 from ebbtide.pipeline.campaign import Ask, CampaignList, Started, list_campaigns, start_campaign, stop_campaign
 from ebbtide.pipeline.campaign_export import CampaignExport, export_campaign
+from ebbtide.pipeline.campaign_messages import messages_of_campaign
 from ebbtide.pipeline.campaign_results import TakenResults, take_results
 from ebbtide.pipeline.check import CheckReport, check
 from ebbtide.pipeline.compare import compare
@@ -465,9 +466,18 @@ class CampaignShelf:
         ask = Ask(Path(plan) if plan else None, action, where, control, layer, budget, _moment(as_of))
         return start_campaign(self.workspace.config, self.workspace.path, name, ask, progress=self.workspace._progress)
 
-    def export(self, name: str, out: str | Path) -> CampaignExport:
-        """Write the treated users: .csv, or .jsonl with Segment-style events."""
-        return export_campaign(self.workspace.path, name, Path(out))
+    def export(
+        self, name: str, out: str | Path, *, messages: bool = False, given: Mapping[str, str] | None = None
+    ) -> CampaignExport:
+        """Write the treated users: .csv, or .jsonl with Segment-style events; with `messages` beside the text to send,
+        for which `given` adds the shop's own facts."""
+        shop = self.workspace
+        texts = None
+        if messages:
+            texts = messages_of_campaign(
+                shop.config, shop.path, name, given=given, language=shop._language, progress=shop._progress
+            )
+        return export_campaign(shop.path, name, Path(out), messages=texts)
 
     def results(self, name: str, file: str | Path, *, until: Moment | None = None) -> TakenResults:
         """Take results from a file; a row that is there already is not taken twice."""

@@ -10,7 +10,8 @@ import pytest
 
 from ebbtide.core.errors import ConfigError, InputError
 from ebbtide.core.outreach_settings import MessageConfig, RecommendConfig
-from ebbtide.pipeline.message import _days_late, compose
+from ebbtide.pipeline.message import compose
+from ebbtide.pipeline.message_facts import days_late
 from ebbtide.pipeline.recommend import recommend
 
 from .conftest import UNTIL, SmallShop
@@ -85,7 +86,7 @@ def test_an_unknown_user_and_a_missing_endpoint_are_refused(shop: SmallShop, use
 def test_only_a_late_delivery_of_the_last_two_weeks_asks_for_an_apology() -> None:
     def late(properties: str | None, age: float) -> int:
         frame = pl.DataFrame({"occurred_at": [UNTIL - timedelta(days=age)], "properties": [properties]})
-        return _days_late(frame, UNTIL)
+        return days_late(frame, UNTIL)
 
     assert late('{"days_late": 3}', 2) == 3
     assert [late('{"days_late": 3}', 15), late('{"days_late": -1}', 1), late(None, 1), late("[1]", 1)] == [0] * 4

@@ -16,9 +16,10 @@ from ebbtide.core.outreach_settings import RecommendConfig
 from ebbtide.events.schema import ITEM_COLUMNS
 from ebbtide.pipeline.assortment import assortment_at
 from ebbtide.pipeline.recommend import Recommendations, recommend, write_recommendations
+from ebbtide.pipeline.score import score_shard
 from ebbtide.pipeline.train import newest_moment
 
-from .conftest import UNTIL, SmallShop
+from .conftest import UNTIL, SmallShop, Trained
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,25 @@ def test_sections_tell_both_languages(everybody: Recommendations) -> None:
 def test_the_default_moment_is_the_newest_event(shop: SmallShop, everybody: Recommendations) -> None:
     user = str(everybody.frame["user_id"][0])
     assert recommend(shop.config, shop.root, user).as_of == newest_moment(shop.lake)
+
+
+def test_with_a_bundle_the_band_says_whose_list_leans(trained: Trained, tmp_path: Path) -> None:
+    """Who is scored leans above the low band; who is not, for example the lapsed, where overdue."""
+    root = Path(shutil.copytree(trained.shop.root, tmp_path / "shop"))
+    config = trained.shop.config.model_copy(update={"recommend": RecommendConfig(lessons=0)})
+    found = recommend(config, root, as_of=UNTIL)
+    scored = pl.concat(
+        score_shard(trained.shop.lake.read_bucket(b), UNTIL, trained.bundle, reasons="none")
+        for b in trained.shop.lake.buckets()
+    )
+    risky = scored.filter(pl.col("band") != "low")
+    assert found.to_json()["at_risk_by"] == "band"
+    by_ids = recommend(config, root, as_of=UNTIL, at_risk=risky["user_id"])
+    assert by_ids.to_json()["at_risk_by"] == "given"
+    shared = found.frame.filter(pl.col("user_id").is_in(scored["user_id"].implode()))
+    assert shared.equals(by_ids.frame.filter(pl.col("user_id").is_in(scored["user_id"].implode())))
+    user = str(risky["user_id"][0])
+    alone = recommend(config, root, user, as_of=UNTIL)
+    assert alone.frame.drop("score").equals(found.frame.filter(user_id=user).drop("score"))
+    shutil.rmtree(root / ".ebbtide" / "bundles")
+    assert recommend(config, root, as_of=UNTIL).to_json()["at_risk_by"] == "silence"

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from ebbtide.cli.command import Command, both, make_app
+from ebbtide.cli.message import given_facts
 from ebbtide.cli.wiring import edge_of
+from ebbtide.core.errors import InputError
 from ebbtide.core.language import Text
 
 app = make_app(
@@ -99,9 +101,31 @@ def export(
             metavar="FILE", help=both(".csv, or .jsonl for Segment-style events", ".csv，或 .jsonl（Segment 风格事件）")
         ),
     ],
+    messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages/--no-messages",
+            help=both(
+                "also subject, body and recommended items for each customer", "同时写出每位顾客的主题、正文与推荐商品"
+            ),
+        ),
+    ] = False,
+    fact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help=both(
+                "with --messages: a fact that the shop gives: offer=..., until=...",
+                "与 --messages 一起：店铺给出的事实：offer=...、until=...",
+            ),
+        ),
+    ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
-        edge.show(edge.workspace.campaign.export(name, out))
+        given = given_facts(fact)
+        if given and not messages:
+            raise InputError("--fact goes with --messages", "--fact 只与 --messages 一起使用")
+        edge.show(edge.workspace.campaign.export(name, out, messages=messages, given=given))
 
 
 @app.command(

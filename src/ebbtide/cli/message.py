@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -51,8 +52,12 @@ def message(
     ] = None,
 ) -> None:
     with edge_of(ctx) as edge:
-        given = dict(_pair(told) for told in fact or [])
-        edge.show(edge.workspace.message([user], kind=kind, given=given, draft=draft, as_of=as_of))
+        edge.show(edge.workspace.message([user], kind=kind, given=given_facts(fact), draft=draft, as_of=as_of))
+
+
+def given_facts(told: Sequence[str] | None) -> dict[str, str]:
+    """The facts of `--fact NAME=VALUE`, which may be repeated. Raises InputError for one without `=`."""
+    return dict(_pair(one) for one in told or ())
 
 
 def _pair(told: str) -> tuple[str, str]:

@@ -16,10 +16,13 @@ from ebbtide.actions.experiment import TREATMENT
 from ebbtide.core.errors import InputError, RetryError
 from ebbtide.core.language import Text
 from ebbtide.core.sections import Readable, Section
+from ebbtide.pipeline.message import Messages
 from ebbtide.pipeline.places import Places
 
 EVENT = "Retention Action Assigned"
 _COLUMNS = ("user_id", "action", "cost", "expected_gain", "assigned_at", "why")
+_TEXTS = ("subject", "body", "items")
+_BETWEEN = "|"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _SUFFIXES = {".csv": "csv", ".jsonl": "segment", ".ndjson": "segment", ".json": "segment"}
 
@@ -43,10 +46,11 @@ class CampaignExport(Readable):
         return vars(self) | {"out": str(self.out)}
 
 
-def export_campaign(root: Path, name: str, out: Path) -> CampaignExport:
+def export_campaign(root: Path, name: str, out: Path, *, messages: Messages | None = None) -> CampaignExport:
     """Write the treated users: by the suffix a CSV, or JSON lines of `track` events as Segment's spec has them.
 
     The `messageId` of an event is a hash of campaign, user and moment, so that a receiver drops it the second time.
+    With `messages` each row also holds `subject`, `body` and the recommended `items`, joined by `|` in a CSV.
     Control users are never written. Raises InputError for another suffix or an unknown campaign, RetryError if the disk
     refuses.
     """
@@ -61,8 +65,12 @@ def export_campaign(root: Path, name: str, out: Path) -> CampaignExport:
     campaign = campaigns.load(name)
     assigned = campaigns.read(name, "assigned")
     treated = assigned.filter(pl.col("arm") == TREATMENT)
+    columns = _COLUMNS
+    if messages is not None:
+        columns = (*_COLUMNS, *_TEXTS)
+        treated = treated.join(_texts(messages), on="user_id", how="left", maintain_order="left")
     writers: dict[str, Callable[[], str]] = {
-        "csv": lambda: treated.select(_COLUMNS).write_csv(datetime_format=_TIME),
+        "csv": lambda: treated.select(columns).write_csv(datetime_format=_TIME),
         "segment": lambda: "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in _events(treated, campaign.name)),
     }
     _write(out, writers[form]())
@@ -85,8 +93,28 @@ def _events(treated: pl.DataFrame, name: str) -> Iterator[dict[str, Any]]:
                 "cost": row["cost"],
                 "propensity": row["propensity"],
                 "why": row["why"],
-            },
+            }
+            | _said(row),
         }
+
+
+def _said(row: dict[str, Any]) -> dict[str, Any]:
+    """Subject, body and items of a row that has a message."""
+    if row.get("body") is None:
+        return {}
+    return {
+        "subject": row["subject"],
+        "body": row["body"],
+        "items": row["items"].split(_BETWEEN) if row["items"] else [],
+    }
+
+
+def _texts(messages: Messages) -> pl.DataFrame:
+    rows = [
+        (user, message.subject, message.body, _BETWEEN.join(messages.items.get(user, ())))
+        for user, message in messages.messages
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("user_id", *_TEXTS), pl.String()), orient="row")
 
 
 def _write(out: Path, text: str) -> None:

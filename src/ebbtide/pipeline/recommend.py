@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -23,11 +23,14 @@ from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import from_us, to_us
 from ebbtide.events.lake import Lake
 from ebbtide.events.schema import TIME
+from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.assortment import Assortment, assortment_at
 from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.score import BANDS, score_shard
 from ebbtide.pipeline.train import newest_moment
 
+RiskFrom = Literal["band", "silence", "given"]
 _MAKING = Text("making lists", "生成推荐")
 _COLUMNS = (Text("customer", "顾客"), Text("rank", "名次"), Text("item", "商品"), Text("why", "理由"))
 _COUNTS = Text(
@@ -38,10 +41,17 @@ _ONE = Text("{user} as of {as_of:%Y-%m-%d %H:%M}", "{user}，截至 {as_of:%Y-%m
 _COLD = Text(
     "nothing is known of what this customer likes: this is what sells now", "尚不了解该顾客的偏好：以下为近期热销"
 )
-_LEANING = Text(
-    "overdue: the list leans towards former favourites (weight {weight:g})",
-    "已逾期未购：推荐偏向其过去的喜好（权重 {weight:g}）",
-)
+_LEANING = {
+    "band": Text(
+        "at risk of leaving: the list leans towards former favourites (weight {weight:g})",
+        "有流失风险：推荐偏向其过去的喜好（权重 {weight:g}）",
+    ),
+    "silence": Text(
+        "overdue: the list leans towards former favourites (weight {weight:g})",
+        "已逾期未购：推荐偏向其过去的喜好（权重 {weight:g}）",
+    ),
+}
+_LEANING["given"] = _LEANING["band"]
 _LEARNT = {
     "none": Text(
         "no earlier moment to learn the order from: own purchases first, then what sells",
@@ -61,7 +71,8 @@ class Recommendations(Readable):
     """Lists of some users. frame: user_id, as_of, rank, item_id, name, score, why, leaning, en, zh; by user and rank.
 
     `cold`: users of whose taste nothing is known. `user`: who was asked about; None: everybody. `fitted_at`: what was
-    known then is in the recommender.
+    known then is in the recommender. `risk_from`: what says who is at risk, whose list leans towards former favourites:
+    the `band` of a bundle (of those who are not scored the silence), the `silence` only, or the ids that were `given`.
     """
 
     frame: pl.DataFrame
@@ -70,6 +81,7 @@ class Recommendations(Readable):
     made: Recommender
     cold: int
     user: str | None = None
+    risk_from: RiskFrom = "silence"
 
     @property
     def users(self) -> int:
@@ -82,7 +94,7 @@ class Recommendations(Readable):
         if self.user is not None:
             lines = [_ONE.format(user=self.user, as_of=self.as_of), *([_COLD] if self.cold else [])]
             if self.frame["leaning"].any():
-                lines.append(_LEANING.format(weight=self.made.choice.loved.weight))
+                lines.append(_LEANING[self.risk_from].format(weight=self.made.choice.loved.weight))
         lines.append(_LEARNT[self.made.choice.kind].format(n=self.made.choice.lessons))
         if self.made.tables.factors is None:
             lines.append(_NO_ALS)
@@ -101,6 +113,7 @@ class Recommendations(Readable):
             "cold": self.cold,
             "order": self.made.choice.to_json(),
             "factorisation": self.made.tables.factors is not None,
+            "at_risk_by": self.risk_from,
             "bought_before_shown": self.made.repeats,
         }
         if self.user is not None:
@@ -125,7 +138,8 @@ def recommend(
     The recommender in `.ebbtide/recommender` is used for one user if it knows nothing after `as_of`, and for everybody
     if it was fitted at `as_of` on the log as it is; else, or with `fresh`, it is fitted anew and kept. `without`: a
     file of item ids, one a line, that are not shown. `at_risk`: ids of users whose lists lean towards former
-    favourites, by default the overdue ones.
+    favourites; by default those in a band above low where there is a trained bundle, and the overdue among those whom it
+    does not score.
 
     Raises DataError if no purchase of an item was known, MissingError without a lake, InputError for a bad file.
     """
@@ -135,9 +149,8 @@ def recommend(
     made = _recommender(config, places, lake, as_of, one_user=user_id is not None, fresh=fresh, progress=progress)
     about = assortment_at(lake.read_table("items"), as_of, config.recommend.in_stock, without)
     frames = [lake.read_user(user_id)] if user_id is not None else map(lake.read_bucket, lake.buckets())
-    listed = partial(
-        _lists, made=made, about=about, as_of=as_of, count=count or config.recommend.count, at_risk=at_risk
-    )
+    listed = partial(_lists, made=made, about=about, as_of=as_of, count=count or config.recommend.count)
+    bundle = _bundle(places) if at_risk is None else None
     total, parts, cold = (1 if user_id is not None else len(lake.buckets())), [], 0
     for done, frame in enumerate(frames):
         progress(_MAKING, done, total)
@@ -146,11 +159,13 @@ def recommend(
             if user_id is None
             else pl.Series("user_id", [user_id])
         )
-        part, new = listed(frame.select(READS), known)
+        risk = (at_risk, None) if bundle is None else _at_risk(frame, as_of, bundle)
+        part, new = listed(frame.select(READS), known, risk=risk)
         parts.append(part)
         cold += new
     progress(_MAKING, total, total)
-    return Recommendations(pl.concat(parts), as_of, from_us(made.until_us), made, cold, user_id)
+    source: RiskFrom = "given" if at_risk is not None else "silence" if bundle is None else "band"
+    return Recommendations(pl.concat(parts), as_of, from_us(made.until_us), made, cold, user_id, source)
 
 
 def write_recommendations(listed: Recommendations, file: Path, language: str = "en") -> None:
@@ -214,14 +229,27 @@ def _kept(places: Places) -> tuple[Recommender | None, dict[str, Any]]:
         return None, {}
 
 
+def _bundle(places: Places) -> Bundle | None:
+    try:
+        return places.shelf().load()
+    except MissingBundleError:
+        return None
+
+
+def _at_risk(events: pl.DataFrame, as_of: datetime, bundle: Bundle) -> tuple[pl.Series, pl.Series]:
+    """The users in a band above low, and all who are scored."""
+    scored = score_shard(events, as_of, bundle, reasons="none")
+    return scored.filter(pl.col("band") != BANDS[0])["user_id"], scored["user_id"]
+
+
 def _lists(
     shard: pl.DataFrame, users: pl.Series, *, made: Recommender, about: Assortment, as_of: datetime, count: int,
-    at_risk: pl.Series | None,
+    risk: tuple[pl.Series | None, pl.Series | None],
 ) -> tuple[pl.DataFrame, int]:  # fmt: skip
     """The lists of the users of a shard, those without a history filled with what sells; and how many these are."""
     allowed = about.allowed(made.tables.items)
     known = made.meetings([shard], as_of)
-    lists = made.lists(known, count=count, allowed=allowed, at_risk=at_risk)
+    lists = made.lists(known, count=count, allowed=allowed, at_risk=risk[0], asked=risk[1])
     new = users.filter(~users.is_in(known.users.implode()))
     cold = pl.DataFrame({"user_id": new}).join(made.popular(count, allowed).drop("user_id"), how="cross")
     whole = pl.concat([lists, cold.select(LIST_COLUMNS.keys())]).sort("user_id", "rank")

@@ -233,6 +233,10 @@ def test_at_risk_users_may_be_named(made: Recommender, log: pl.DataFrame) -> Non
     leans = replace(made, choice=replace(made.choice, loved=LovedWeight(weight=2.0)))
     found = lists(leans, log, at_risk=pl.Series(["u001"]))
     assert set(found.filter("leaning")["user_id"]) == {"u001"}
+    silent = set(lists(leans, log).filter("leaning")["user_id"])
+    for asked, leaning_then in ((["u001"], silent | {"u001"}), (["u002"], silent - {"u002"})):
+        found = lists(leans, log, at_risk=pl.Series(["u001"]), asked=pl.Series(asked))
+        assert set(found.filter("leaning")["user_id"]) == leaning_then
     assert lists(made, log)["leaning"].sum() == 0 or made.choice.loved.weight > 0
 
 

@@ -97,15 +97,16 @@ class Recommender:
 
     def lists(
         self, known: Interactions, *, count: int = 10, allowed: NDArray[np.bool_] | None = None,
-        at_risk: pl.Series | None = None,
+        at_risk: pl.Series | None = None, asked: pl.Series | None = None,
     ) -> pl.DataFrame:  # fmt: skip
         """The lists of all users of `known`, `count` items each: the columns `LIST_COLUMNS`, by user and rank.
 
         `allowed` (I,): the items that may be shown. `at_risk`: the ids of users whose lists lean towards former
-        favourites; by default those who are overdue. A list is shorter only if there are not enough items.
+        favourites; by default those who are overdue. `asked`: the ids of whom `at_risk` speaks, by default all; of the
+        others the overdue ones lean. A list is shorter only if there are not enough items.
         """
         may = np.ones(len(self.tables), np.bool_) if allowed is None else allowed
-        parts = [self._block(block, count, may, at_risk) for block in blocks(known)]
+        parts = [self._block(block, count, may, _leans(block, at_risk, asked)) for block in blocks(known)]
         return pl.concat([pl.DataFrame(schema=LIST_COLUMNS), *parts])
 
     def popular(self, count: int, allowed: NDArray[np.bool_] | None = None) -> pl.DataFrame:
@@ -118,11 +119,10 @@ class Recommender:
             [""] * len(best), best, sold[best], [Why("popular")] * len(best), np.zeros(len(best), np.bool_), self.tables
         )
 
-    def _block(
-        self, block: Interactions, count: int, allowed: NDArray[np.bool_], at_risk: pl.Series | None
-    ) -> pl.DataFrame:
+    def _block(self, block: Interactions, count: int, allowed: NDArray[np.bool_], leans: _Leans) -> pl.DataFrame:
         found = self.candidates(block, allowed)
-        whom = is_overdue(found) if at_risk is None else block.users.is_in(at_risk.implode()).to_numpy()[found.user]
+        told, at_risk = (known[found.user] for known in leans)
+        whom = np.where(told, at_risk, is_overdue(found))
         score = leaning(found, self.scores(found), self.choice.loved.weight, whom)
         order = ranked(found, score)
         user = found.user[order]
@@ -137,6 +137,17 @@ class Recommender:
             leaned,
             self.tables,
         )
+
+
+_Leans = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def _leans(block: Interactions, at_risk: pl.Series | None, asked: pl.Series | None) -> _Leans:
+    """Of whom the risk is known, and who is at risk, each (U,)."""
+    if at_risk is None:
+        return np.zeros(len(block.users), np.bool_), np.zeros(len(block.users), np.bool_)
+    told = np.ones(len(block.users), np.bool_) if asked is None else block.users.is_in(asked.implode()).to_numpy()
+    return told, block.users.is_in(at_risk.implode()).to_numpy()
 
 
 def _frame(
