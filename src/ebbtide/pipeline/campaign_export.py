@@ -65,7 +65,7 @@ def export_campaign(root: Path, name: str, out: Path, *, messages: Messages | No
     campaign = campaigns.load(name)
     assigned = campaigns.read(name, "assigned")
     treated = assigned.filter(pl.col("arm") == TREATMENT)
-    columns = _COLUMNS
+    columns: tuple[str, ...] = _COLUMNS
     if messages is not None:
         columns = (*_COLUMNS, *_TEXTS)
         treated = treated.join(_texts(messages), on="user_id", how="left", maintain_order="left")
