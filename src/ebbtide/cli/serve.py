@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import sys
-import threading
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +14,14 @@ from ebbtide.cli.wiring import edge_of
 from ebbtide.core.errors import InputError, MissingExtraError, RetryError
 from ebbtide.core.language import Text
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ebbtide.serve.service import Service
+
 app = make_app()
-Role = Literal["all", "api", "worker"]
+PORTS = {"all": 8000, "api": 8000, "worker": 8001, "scheduler": 8002}
+"""Role -> the port where it listens unless told otherwise."""
 
 
 @app.command(
@@ -30,56 +35,67 @@ def serve(
     ctx: typer.Context,
     host: Annotated[str, typer.Option(metavar="HOST", help=both("address to listen on", "监听地址"))] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help=both("port to listen on", "监听端口"))
-    ] = 8000,
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help=both(
+                "port to listen on; 8000, or for health and figures only: worker 8001, scheduler 8002",
+                "监听端口；默认 8000；仅提供健康检查与指标时：worker 8001，scheduler 8002",
+            ),
+        ),
+    ] = None,
     role: Annotated[
         str,
         typer.Option(
             metavar="ROLE",
             help=both(
-                "all, api (answers calls) or worker (scores and lands)", "all、api（应答请求）或 worker（评分与入湖）"
+                "all, api (answers calls), worker (scores touched customers) or scheduler (lands events, scores everybody)",
+                "all、api（应答请求）、worker（为有新事件的顾客评分）或 scheduler（入湖、为所有人评分）",
             ),
         ),
     ] = "all",
 ) -> None:
-    if role not in ("all", "api", "worker"):
-        raise InputError("a role is all, api or worker", "角色为 all、api 或 worker")
+    if role not in PORTS:
+        raise InputError("a role is all, api, worker or scheduler", "角色为 all、api、worker 或 scheduler")
     if any(find_spec(name) is None for name in ("fastapi", "sqlalchemy", "uvicorn", "alembic", "orjson")):
         raise MissingExtraError("serve", Text("the live service", "实时服务"))
     from ebbtide.cli.serving import log_to_stderr, open_service  # noqa: PLC0415 - needs the extra
+    from ebbtide.serve.app import make_app as make_http_app  # noqa: PLC0415
     from ebbtide.serve.worker import make_loops  # noqa: PLC0415
 
     with edge_of(ctx) as edge:
         config, root = edge.workspace.config, edge.workspace.path
     log_to_stderr()
     with open_service(config, root) as service:
-        loops = make_loops(service) if role != "api" else []
+        loops = make_loops(service, role)
         for loop in loops:
             loop.start()
         try:
-            if role == "worker":
-                _wait()
-            else:
-                _answer(service, host, port)
+            app = make_http_app(service, for_operators_only=role in ("worker", "scheduler"))
+            _answer(app, service, host, PORTS[role] if port is None else port)
         finally:
             for loop in loops:
                 loop.stop()
+    service.fuse.check()
 
 
-def _answer(service: object, host: str, port: int) -> None:
+def _answer(app: FastAPI, service: Service, host: str, port: int) -> None:
+    """Until SIGINT, SIGTERM or a blown fuse; calls in flight are answered first."""
     import uvicorn  # noqa: PLC0415
 
-    from ebbtide.serve.app import make_app as make_http_app  # noqa: PLC0415
-    from ebbtide.serve.service import Service  # noqa: PLC0415
-
-    assert isinstance(service, Service)
     settings = uvicorn.Config(
-        make_http_app(service), host=host, port=port, log_config=None, access_log=False, server_header=False,
+        app, host=host, port=port, log_config=None, access_log=False, server_header=False,
         proxy_headers=service.settings.trust_proxy, timeout_keep_alive=30, h11_max_incomplete_event_size=64_000,
         timeout_graceful_shutdown=20,
     )  # fmt: skip
     server = uvicorn.Server(settings)
-    server.run()
+    service.fuse.on_blow(lambda: setattr(server, "should_exit", True))
+    # Once it has stopped, uvicorn raises the signal again; what is still to be stored must not die of it.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+    with suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         raise RetryError(
             "cannot listen on {host}:{port}: choose another --port, or stop what listens there",
@@ -87,12 +103,3 @@ def _answer(service: object, host: str, port: int) -> None:
             host=host,
             port=port,
         )
-
-
-def _wait() -> None:
-    """Until SIGINT or SIGTERM."""
-    done = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: done.set())
-    sys.stderr.flush()
-    done.wait()

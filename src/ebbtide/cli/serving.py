@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ebbtide.core.config import Config, load_config
-from ebbtide.core.errors import InputError
+from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.windows import parse_duration
 from ebbtide.pipeline.live_shop import LiveShop
@@ -33,7 +33,9 @@ def open_service(config: Config, root: Path) -> Iterator[Service]:
     """The service of a workspace and of those that it names in `serve.also`; closed at the end, with everything stored
     that was accepted.
 
-    Raises InputError if two workspaces have one shop_id.
+    Promoted models are in service from the first moment. A shop without one takes events and answers no questions.
+    Raises InputError if two workspaces have one shop_id; MissingBundleError or MissingExtraError if the promoted model of
+    the only shop cannot serve here. Among several shops that is logged, and the others are served.
     """
     places = [(config, root), *((load_config(root / p / "ebbtide.toml"), root / p) for p in config.serve.also)]
     names = [told.serve.shop_id for told, _ in places]
@@ -45,6 +47,8 @@ def open_service(config: Config, root: Path) -> Iterator[Service]:
     database = Database.open(store_url(config, root))
     memory = config.serve.memory // len(places)
     shops = {told.serve.shop_id: _shop(told, at, database, config.serve, memory) for told, at in places}
+    for shop in shops.values():
+        _take_up(shop, only=len(shops) == 1)
     service = make_service(config.serve, database, shops)
     try:
         yield service
@@ -59,6 +63,17 @@ def _shop(config: Config, root: Path, database: Database, settings: ServeConfig,
     keep = parse_duration(settings.keep_events) / 4
     shared = SharedHistories(Inbox(database), shop_id, root, config.lake, url=settings.redis, keep=keep)
     return LiveShop(config, root, shop_id, database, histories=shared)
+
+
+def _take_up(shop: LiveShop, *, only: bool) -> None:
+    """Put the promoted model of a shop in service."""
+    try:
+        if shop.has_promoted():
+            shop.serve_promoted()
+    except MissingError as fault:
+        if only:
+            raise
+        logging.getLogger("ebbtide.serve").error("%s: %s", shop.shop_id, fault)
 
 
 class JsonLines(logging.Formatter):

@@ -172,8 +172,10 @@ class Lake:
 
     def refresh(self) -> None:
         """See what others have appended since `open`."""
+        before = self._table.version()
         self._table.update_incremental()
-        self._load()
+        if self._table.version() != before:
+            self._load()
 
     def compact(self, bucket: int, run: str) -> None:
         """Replace the files of a bucket by one. Its events stay what they are."""

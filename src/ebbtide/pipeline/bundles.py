@@ -22,6 +22,7 @@ from ebbtide.evaluation.ranking import auroc
 from ebbtide.models.bundle import Bundle
 from ebbtide.models.shelf import Shelf
 from ebbtide.pipeline.dataset import LABEL_COLUMNS
+from ebbtide.pipeline.fit_for_service import check_fits
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import score_members
 from ebbtide.pipeline.train import newest_moment
@@ -121,9 +122,12 @@ def list_bundles(root: Path) -> BundleList:
 
 
 def promote(root: Path, name: str) -> BundleList:
-    """Make a bundle current. Raises InputError if there is none of that name, MissingBundleError if it is damaged."""
+    """Make a bundle current.
+
+    Raises InputError if there is none of that name, MissingBundleError if it is damaged or the lake cannot fill it.
+    """
     shelf = Places(root).shelf()
-    shelf.load(name)
+    check_fits(shelf.load(name), root)
     shelf.promote(name)
     return list_bundles(root)
 

@@ -20,15 +20,18 @@ from ebbtide.core.config import Config
 from ebbtide.core.language import Language
 from ebbtide.core.windows import from_us, to_us
 from ebbtide.models.bundle import Bundle
+from ebbtide.pipeline.fit_for_service import check_fits
 from ebbtide.pipeline.histories import Histories
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import ReasonsFor, score_shard
 from ebbtide.store.database import Database
-from ebbtide.store.inbox import Inbox
+from ebbtide.store.inbox import Cursors, Inbox
 from ebbtide.store.scores import Scores, StoredScore
 from ebbtide.store.shops import Shops
 
 Clock = Callable[[], datetime]
+EVERYBODY = "everybody"
+"""Name of the cursor that holds the moment of the last full run."""
 
 
 def system_clock() -> datetime:
@@ -38,10 +41,14 @@ def system_clock() -> datetime:
 
 @dataclass(frozen=True)
 class Served:
-    """A model in service, and the cohort's probabilities under it, ascending, for percentiles (empty: none yet)."""
+    """A model in service, and the cohort's probabilities under it, ascending, for percentiles (empty: none yet).
+
+    `counted_us`: the moment of the last full run when the cohort was read, 0 before there was one.
+    """
 
     bundle: Bundle
     cohort: NDArray[np.float64]
+    counted_us: int = 0
 
     def percentiles(self, probability: NDArray[np.float64]) -> list[float | None]:
         """Share of the cohort at the same or a lower probability, in %; None before the cohort was scored."""
@@ -79,20 +86,37 @@ class LiveShop:
         return self._served.bundle.id if self._served else None
 
     def serve(self, bundle: Bundle) -> None:
-        """Put a model in service, for every question from now on."""
+        """Put a model in service, for every question from now on.
+
+        Raises MissingBundleError if what the shop knows of its users cannot fill the model; then nothing changes.
+        """
+        if self._served is None or self._served.bundle is not bundle:
+            check_fits(bundle, self.root)
         with self._lock:
-            self._served = Served(bundle, self._cohort(bundle.id))
+            counted = self.scored_everybody_us()
+            self._served = Served(bundle, self._cohort(bundle.id), counted)
 
     def serve_promoted(self) -> bool:
         """Put the promoted model in service if it is another one; says whether it was. The old one serves meanwhile.
 
-        Raises MissingBundleError if there is none, or it is damaged; then nothing changes.
+        If it is the same one, the cohort is read anew after a full run, whichever process did it.
+        Raises MissingBundleError if there is none, or it is damaged or cannot be filled; then nothing changes.
         """
-        shelf = Places(self.root).shelf()
-        if self._served is not None and shelf.current_id() == self._served.bundle.id:
+        shelf, served = Places(self.root).shelf(), self._served
+        if served is not None and shelf.current_id() == served.bundle.id:
+            if self.scored_everybody_us() != served.counted_us:
+                self.serve(served.bundle)
             return False
         self.serve(shelf.load())
         return True
+
+    def has_promoted(self) -> bool:
+        """Whether a model was promoted, fit or not."""
+        return bool(Places(self.root).shelf().history())
+
+    def scored_everybody_us(self) -> int:
+        """The moment of the last full run, 0 if there was none."""
+        return Cursors(self.database).position(self.shop_id, EVERYBODY)
 
     def now(self) -> datetime:
         """The moment of knowledge now: the clock, or the latest moment given to an event if the clock ran back."""

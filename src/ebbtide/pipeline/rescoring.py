@@ -14,7 +14,7 @@ import polars as pl
 from sqlalchemy import Connection
 
 from ebbtide.core.windows import to_us
-from ebbtide.pipeline.live_shop import LiveShop, stored_scores
+from ebbtide.pipeline.live_shop import EVERYBODY, LiveShop, stored_scores
 from ebbtide.store.inbox import SCORED, Cursors
 from ebbtide.store.scores import StoredScore
 
@@ -73,6 +73,8 @@ def rescore_everybody(shop: LiveShop, *, react: React = ignore) -> Rescored:
         _store(shop, scored, scored["user_id"].to_list(), as_of, react, None)
         users += scored.height
     shop.scores.forget_before(shop.shop_id, to_us(as_of))
+    with shop.database.write() as connection:
+        Cursors.move(connection, shop.shop_id, EVERYBODY, to_us(as_of), to_us(as_of))
     shop.serve(shop.served.bundle)
     return Rescored(users, users, position)
 

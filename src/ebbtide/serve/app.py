@@ -48,8 +48,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def make_app(service: Service) -> FastAPI:
-    """The app over a service. Whoever made the service closes it."""
+def make_app(service: Service, *, for_operators_only: bool = False) -> FastAPI:
+    """The app over a service. Whoever made the service closes it.
+
+    `for_operators_only`: only health and figures, as in processes that answer no other calls.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,7 +64,7 @@ def make_app(service: Service) -> FastAPI:
     )  # fmt: skip
     app.state.service = service
     handle_problems(app)
-    for routes in _ROUTES:
+    for routes in (routes_health,) if for_operators_only else _ROUTES:
         app.include_router(routes.router)
     app.add_middleware(Envelope, service=service)
     return app

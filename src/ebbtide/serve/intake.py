@@ -7,15 +7,17 @@ the fewer times the disk is asked for each event. What waits is bounded: beyond 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import orjson
 from sqlalchemy import Connection
 
-from ebbtide.core.errors import EbbtideError, InputError
+from ebbtide.core.errors import DefectError, EbbtideError, InputError
 from ebbtide.core.language import Text
 from ebbtide.events.live_event import LiveEvent, Refusal
 from ebbtide.serve.problems import ProblemError
@@ -23,6 +25,7 @@ from ebbtide.store.answers import Answer, Answers
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox, Incoming
 
+log = logging.getLogger("ebbtide.serve")
 _TOGETHER = 4_000
 """Events of one transaction, about: a call is never split."""
 
@@ -92,12 +95,21 @@ class Intake:
 
     def _run(self) -> None:
         while calls := self._next():
-            try:
-                done: Sequence[Answer | EbbtideError] = self._store(calls)
-            except EbbtideError as fault:
-                done = [fault] * len(calls)
-            for call, answer in zip(calls, done, strict=True):
-                call.loop.call_soon_threadsafe(_settle, call.answer, answer)
+            for call, answer in zip(calls, self._answers_to(calls), strict=True):
+                with suppress(RuntimeError):  # the caller's loop was closed meanwhile
+                    call.loop.call_soon_threadsafe(_settle, call.answer, answer)
+
+    def _answers_to(self, calls: Sequence[Call]) -> Sequence[Answer | EbbtideError]:
+        """What each call is answered. One that cannot be stored for a reason that nobody foresaw spoils no other."""
+        try:
+            return self._store(calls)
+        except EbbtideError as fault:
+            return [fault] * len(calls)
+        except Exception as fault:
+            if len(calls) > 1:
+                return [answer for call in calls for answer in self._answers_to([call])]
+            log.error("a call could not be stored: %s", type(fault).__name__, exc_info=fault)
+            return [DefectError("these events could not be stored", "这些事件无法存储")]
 
     def _next(self) -> list[Call]:
         with self._wake:

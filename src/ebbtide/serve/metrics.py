@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from ebbtide.events.live_event import Refusal
 from ebbtide.store.answers import Answer
@@ -22,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)  # memory, CPU seconds, open files
         self.requests = Histogram(
             "ebbtide_request_seconds",
             "time of a call",
@@ -45,7 +46,7 @@ class Metrics:
             "ebbtide_events_unlanded", "stored events that are not in the lake yet", registry=self.registry
         )
         self.freshness = Gauge(
-            "ebbtide_scores_age_seconds", "age of the oldest score of the last full run", registry=self.registry
+            "ebbtide_scores_age_seconds", "age of the last full run (scheduler)", registry=self.registry
         )
         self.failures = Counter(
             "ebbtide_loop_failures", "runs of a loop that failed", ("loop", "code"), registry=self.registry

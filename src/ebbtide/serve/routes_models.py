@@ -9,9 +9,11 @@ import orjson
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, Field
 
+from ebbtide.core.errors import MissingError
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.places import Places
 from ebbtide.serve.access import Caller, allowed
+from ebbtide.serve.problems import ProblemError
 from ebbtide.serve.service import Service
 
 router = APIRouter(tags=["models"])
@@ -38,13 +40,19 @@ async def promote(
     name: Annotated[str, Path(max_length=256)],
     caller: Annotated[Caller, Depends(allowed("admin"))],
 ) -> Response:
-    """Make a bundle current. Calls are answered by the old one until the new one is loaded and verified."""
+    """Make a bundle current. Calls are answered by the old one until the new one is loaded and verified.
+
+    409 if it is damaged, needs an extra that is not installed here, or its features cannot be filled from this shop's events.
+    """
     service: Service = request.app.state.service
     shop = service.shop_of(caller)
 
     def work() -> None:
         shelf = Places(shop.root).shelf()
-        shop.serve(shelf.load(name))
+        try:
+            shop.serve(shelf.load(name))
+        except MissingError as fault:
+            raise ProblemError("conflict", fault.text) from None
         shelf.promote(name)
 
     await anyio.to_thread.run_sync(work)
@@ -59,9 +67,13 @@ async def rollback(request: Request, caller: Annotated[Caller, Depends(allowed("
     shop = service.shop_of(caller)
 
     def work() -> str:
-        name = Places(shop.root).shelf().roll_back()
-        shop.serve_promoted()
-        return name
+        shelf = Places(shop.root).shelf()
+        earlier = shelf.history()[-2:-1]
+        try:
+            shop.serve(shelf.load(earlier[0] if earlier else None))
+        except MissingError as fault:
+            raise ProblemError("conflict", fault.text) from None
+        return shelf.roll_back()
 
     name = await anyio.to_thread.run_sync(work)
     service.trail.note(caller, "model.rollback", request_id=request.state.request_id, detail={"model": name})

@@ -12,6 +12,7 @@ from ebbtide.events.live_event import EventRules
 from ebbtide.events.validate import latest_us
 from ebbtide.pipeline.live_shop import Clock, LiveShop, system_clock
 from ebbtide.serve.access import Caller, Gate
+from ebbtide.serve.fuse import Fuse
 from ebbtide.serve.intake import Intake
 from ebbtide.serve.metrics import Metrics
 from ebbtide.serve.problems import ProblemError
@@ -33,6 +34,7 @@ class Service:
     trail: Trail
     metrics: Metrics
     clock: Clock
+    fuse: Fuse
 
     def shop_of(self, caller: Caller) -> LiveShop:
         """The caller's shop. Raises ProblemError (404) if it is not served here."""
@@ -60,8 +62,9 @@ def make_service(
     def now_us() -> int:
         return to_us(clock())
 
-    metrics = Metrics()
+    metrics, fuse = Metrics(), Fuse()
     tokens = Tokens(settings, list(shops)) if settings.oidc_issuer else None
     gate = Gate(Keys(database), now_us=now_us, rate=settings.rate, burst=settings.burst, tokens=tokens)
     intake = Intake(database, now_us=now_us, max_waiting=settings.max_waiting, told=metrics.stored)
-    return Service(settings, database, shops, gate, intake, Trail(database, now_us=now_us), metrics, clock)
+    trail = Trail(database, now_us=now_us, fuse=fuse)
+    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse)

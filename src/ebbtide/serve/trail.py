@@ -12,6 +12,7 @@ from typing import Any
 
 from ebbtide.core.errors import RetryError
 from ebbtide.serve.access import Caller
+from ebbtide.serve.fuse import Fuse
 from ebbtide.store.audit import Audit, Entry
 from ebbtide.store.database import Database
 from ebbtide.store.shops import Shops
@@ -24,13 +25,14 @@ _MOST = 100_000
 class Trail:
     """Takes entries from any thread."""
 
-    def __init__(self, database: Database, *, now_us: Callable[[], int]) -> None:
+    def __init__(self, database: Database, *, now_us: Callable[[], int], fuse: Fuse | None = None) -> None:
         self._audit, self._shops, self._now_us = Audit(database), Shops(database), now_us
         self._waiting: list[tuple[Caller, str, str, str, Mapping[str, Any] | None, int]] = []
         self._salts: dict[str, bytes] = {}
         self._wake = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="ebbtide-trail", daemon=True)
+        work = (fuse or Fuse()).guard
+        self._thread = threading.Thread(target=work, args=("trail", self._run), name="ebbtide-trail", daemon=True)
         self._thread.start()
 
     def note(

@@ -1,88 +1,88 @@
-"""The loops behind the service: score touched users, land events, score everybody, take up a new model.
+"""The loops behind the service, and which process runs which.
 
-Each runs in a thread of its own at its own pace. One that fails is told and tried again; the others go on.
+    api         watches the promoted model and what has landed, so that its answers follow
+    worker      scores touched users
+    scheduler   lands events, scores everybody now and then, forgets what is old
+    all         all of these
+
+Any number of api and worker processes may run on one store. One scheduler is enough; a second one does no harm, for landing
+is done by one writer at a time.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from ebbtide.core.errors import EbbtideError, MissingBundleError
-from ebbtide.core.windows import parse_duration, to_us
+from ebbtide.core.errors import MissingBundleError
+from ebbtide.core.windows import from_us, parse_duration, to_us
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.rescoring import CURSOR, React, ignore, rescore_everybody, rescore_touched
+from ebbtide.serve.loop import Loop, Round
 from ebbtide.serve.service import Service
+from ebbtide.store.answers import Answers
 from ebbtide.store.inbox import Cursors
 
 log = logging.getLogger("ebbtide.worker")
+LOOPS: Mapping[str, tuple[str, ...]] = {
+    "api": ("model", "histories"),
+    "worker": ("model", "histories", "touched"),
+    "scheduler": ("model", "landing", "everybody", "pruning"),
+    "all": ("model", "histories", "touched", "landing", "everybody", "pruning"),
+}
+"""Role -> names of its loops."""
 _WATCH = timedelta(seconds=2)
+_PRUNE_EVERY = timedelta(minutes=5)
+_ANSWERS_KEPT = timedelta(days=1)
+_LEAST_KEPT = timedelta(minutes=2)
+"""Landed events stay in the store at least so long: other processes read the lake every `_WATCH`."""
+
+Work = Callable[[], bool]
 
 
-class Loop:
-    """Calls `work` again and again: at once while it says that there is more, else after `pause`."""
-
-    def __init__(self, name: str, work: Callable[[], bool], pause: timedelta, service: Service) -> None:
-        self.name, self._work, self._pause, self._service = name, work, pause, service
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"ebbtide-{name}", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Let the present round end, then stop."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        wait = self._pause.total_seconds()
-        while not self._stop.is_set():
-            try:
-                more = self._work()
-            except EbbtideError as fault:
-                more = False
-                self._service.metrics.failures.labels(self.name, fault.code).inc()
-                log.warning("%s: %s", self.name, fault)
-            if not more:
-                self._stop.wait(wait)
-
-
-def make_loops(service: Service, *, react: React = ignore) -> list[Loop]:
-    """The loops of all shops, not started yet. `react` decides what follows from new scores."""
+def make_loops(service: Service, role: str = "all", *, react: React = ignore) -> list[Loop]:
+    """The loops of a role for all shops, not started yet. `react` decides what follows from new scores."""
     settings = service.settings
-    every = {n: parse_duration(getattr(settings, n)) for n in ("rescore_every", "land_every", "rescore_all_every")}
+    rescore, landing = parse_duration(settings.rescore_every), parse_duration(settings.land_every)
     loops: list[Loop] = []
     for shop in service.shops.values():
-        rounds: Sequence[tuple[str, Callable[[], bool], timedelta]] = (
-            ("model", _watching(shop), _WATCH),
-            ("touched", _touched(service, shop, react), every["rescore_every"]),
-            ("landing", _landing(service, shop), every["land_every"]),
-            ("everybody", _everybody(service, shop, react), every["rescore_all_every"]),
+        rounds = (
+            Round("model", _watching(shop), _WATCH),
+            Round("histories", _refreshing(shop), _WATCH),
+            Round("touched", _touched(service, shop, react), rescore),
+            Round("landing", _landing(service, shop), landing),
+            Round("everybody", _everybody(service, shop, react), _WATCH),
+            Round("pruning", _pruning(service, shop), _PRUNE_EVERY),
         )
-        loops += [Loop(name, work, pause, service) for name, work, pause in rounds]
+        loops += [Loop(todo, service) for todo in rounds if todo.name in LOOPS[role]]
     return loops
 
 
-def _watching(shop: LiveShop) -> Callable[[], bool]:
+def _watching(shop: LiveShop) -> Work:
     def work() -> bool:
         try:
             if shop.serve_promoted():
                 log.info("%s is in service", shop.serving)
         except MissingBundleError:
-            if shop.serving is not None:
+            if shop.serving is not None or shop.has_promoted():
                 raise
         return False
 
     return work
 
 
-def _touched(service: Service, shop: LiveShop, react: React) -> Callable[[], bool]:
+def _refreshing(shop: LiveShop) -> Work:
+    def work() -> bool:
+        shop.histories.refresh()
+        return False
+
+    return work
+
+
+def _touched(service: Service, shop: LiveShop, react: React) -> Work:
     def work() -> bool:
         if shop.serving is None:
             return False
@@ -99,28 +99,51 @@ def _touched(service: Service, shop: LiveShop, react: React) -> Callable[[], boo
     return work
 
 
-def _landing(service: Service, shop: LiveShop) -> Callable[[], bool]:
-    keep_us = parse_duration(service.settings.keep_events) // timedelta(microseconds=1)
-
+def _landing(service: Service, shop: LiveShop) -> Work:
     def work() -> bool:
         done = land(shop.inbox, shop.shop_id, shop.root, shop.config.lake)
         shop.histories.refresh()
-        scored = Cursors(shop.database).position(shop.shop_id, CURSOR)
-        shop.inbox.prune(shop.shop_id, up_to=min(done.up_to, scored), before_us=to_us(shop.now()) - keep_us)
-        service.metrics.unlanded.set(shop.inbox.count(shop.shop_id, done.up_to))
-        return done.rows + done.repeated > 0 and shop.inbox.count(shop.shop_id, done.up_to) > 100_000
+        left = shop.inbox.count(shop.shop_id, done.up_to)
+        service.metrics.unlanded.set(left)
+        return done.rows + done.repeated > 0 and left > 100_000
 
     return work
 
 
-def _everybody(service: Service, shop: LiveShop, react: React) -> Callable[[], bool]:
+def _everybody(service: Service, shop: LiveShop, react: React) -> Work:
+    """Scores everybody when the last full run, whichever process did it, is old or was another model's."""
+    every = parse_duration(service.settings.rescore_all_every)
+    model: str | None = None
+
     def work() -> bool:
+        nonlocal model
         if shop.serving is None:
             return False
-        started = time.perf_counter()
+        age = shop.now() - from_us(shop.scored_everybody_us())
+        known = model or (shop.serving if len(shop.served.cohort) else None)
+        if known == shop.serving and age < every:
+            service.metrics.freshness.set(age.total_seconds())
+            return False
+        started, serving = time.perf_counter(), shop.serving
         done = rescore_everybody(shop, react=react)
+        model = serving
+        service.metrics.freshness.set(0.0)
         service.metrics.scoring.labels("everybody").observe(time.perf_counter() - started)
         service.metrics.scored.labels("everybody").inc(done.users)
+        return False
+
+    return work
+
+
+def _pruning(service: Service, shop: LiveShop) -> Work:
+    """Forgets landed and scored events, and answers to old calls."""
+    keep = max(parse_duration(service.settings.keep_events), _LEAST_KEPT)
+
+    def work() -> bool:
+        now = shop.now()
+        done = min(shop.histories.landed, Cursors(shop.database).position(shop.shop_id, CURSOR))
+        shop.inbox.prune(shop.shop_id, up_to=done, before_us=to_us(now - keep))
+        Answers(shop.database).prune(to_us(now - _ANSWERS_KEPT))
         return False
 
     return work

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError, TimeoutError
 
 from ebbtide.core.errors import InputError, RetryError
 
@@ -100,12 +100,22 @@ def _translated() -> Iterator[None]:
     """What the server or the disk refuses becomes an error that can be tried again; parameters stay out of it."""
     try:
         yield
-    except OperationalError as fault:
-        raise RetryError(
-            "the store does not answer ({why}): check that it runs and has room, and try again",
-            "存储无响应（{why}）：请检查其是否运行且有空间，然后重试",
-            why=_first_line(fault),
-        ) from None
+    except (OperationalError, InterfaceError) as fault:
+        raise _away(_first_line(fault)) from None
+    except DBAPIError as fault:
+        if not fault.connection_invalidated:
+            raise
+        raise _away(type(fault.orig).__name__) from None
+    except TimeoutError:
+        raise _away("all connections are in use") from None
+
+
+def _away(why: str) -> RetryError:
+    return RetryError(
+        "the store does not answer ({why}): check that it runs and has room, and try again",
+        "存储无响应（{why}）：请检查其是否运行且有空间，然后重试",
+        why=why,
+    )
 
 
 def _first_line(fault: DBAPIError) -> str:

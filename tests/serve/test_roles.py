@@ -1,0 +1,192 @@
+"""What runs where, what a loop does with a fault, and which bundles are refused."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+from tests.pipeline.conftest import UNTIL, Trained
+from tests.serve.conftest import Site
+
+from ebbtide.core.errors import DefectError, MissingBundleError, RetryError
+from ebbtide.pipeline.bundles import promote
+from ebbtide.pipeline.landing import land
+from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.pipeline.rescoring import rescore_everybody
+from ebbtide.serve.app import make_app
+from ebbtide.serve.fuse import Fuse
+from ebbtide.serve.loop import MOST_DEFECTS, Loop, Round
+from ebbtide.serve.worker import LOOPS, make_loops
+from ebbtide.store.database import Database
+
+CLICK = {"event_id": "c1", "user_id": "u1", "type": "product_view", "occurred_at": "2024-07-01T10:00:00Z"}
+
+
+def wait_for(told: Callable[[], bool]) -> None:
+    """Until it holds; 20 seconds at most."""
+    end = time.monotonic() + 20
+    while not told():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def work_of(site: Site, role: str, name: str) -> Callable[[], bool]:
+    loop = next(loop for loop in make_loops(site.service, role) if loop.name == name)
+    return loop._todo.work
+
+
+def test_every_loop_belongs_to_a_role_and_all_runs_each_once(site: Site) -> None:
+    apart = {name for role in ("api", "worker", "scheduler") for name in LOOPS[role]}
+    assert apart == set(LOOPS["all"])
+    for role, names in LOOPS.items():
+        assert [loop.name for loop in make_loops(site.service, role)] == list(names)
+
+
+def test_an_api_process_sees_what_another_process_landed_pruned_promoted_and_scored(site: Site, tmp_path: Path) -> None:
+    """Two processes over one store: this one runs the loops of the api only."""
+    here = site.service.shops["shop"]
+    database = Database.open(f"sqlite:///{tmp_path}/service.db")
+    there = LiveShop(here.config, here.root, "shop", database, clock=lambda: UNTIL)
+    site.send(CLICK)
+    landed = land(there.inbox, "shop", there.root, there.config.lake)
+    work_of(site, "api", "histories")()
+    assert here.histories.landed == landed.up_to == 1
+    there.inbox.prune("shop", up_to=1, before_us=2**60)
+    assert here.histories.of_users(["u1"]).height == 1
+
+    work_of(site, "api", "model")()
+    assert len(here.served.cohort) == 0
+    rescore_everybody(there)
+    work_of(site, "api", "model")()
+    assert len(here.served.cohort) == site.shop.score().frame.height
+    database.close()
+
+
+def test_everybody_is_scored_by_time_alone_but_not_again_after_a_restart(site: Site) -> None:
+    """Silence raises risk: nothing is sent between the two runs."""
+    shop = site.service.shops["shop"]
+    assert work_of(site, "scheduler", "everybody")() is False
+    assert shop.serving is None
+    work_of(site, "scheduler", "model")()
+    scored = "ebbtide_scored_users_total"
+
+    def users() -> float:
+        return site.service.metrics.registry.get_sample_value(scored, {"way": "everybody"}) or 0.0
+
+    work_of(site, "scheduler", "everybody")()
+    first, before = users(), shop.scores.at_risk("shop", limit=400)
+    work_of(site, "scheduler", "everybody")()
+    assert users() == first > 0
+    site.now += timedelta(days=10)
+    work_of(site, "scheduler", "everybody")()
+    after = {row.user_id: row.churn_probability for row in shop.scores.at_risk("shop", limit=400)}
+    both = [(row.churn_probability, after[row.user_id]) for row in before if row.user_id in after]
+    assert sum(b for _, b in both) > sum(a for a, _ in both)
+
+
+def test_a_loop_tries_again_after_what_was_foreseen(site: Site) -> None:
+    tries: list[int] = []
+
+    def work() -> bool:
+        tries.append(1)
+        if len(tries) < 3:
+            raise RetryError("away", "离开")
+        return False
+
+    loop = Loop(Round("probe", work, timedelta(milliseconds=1)), site.service)
+    loop.start()
+    wait_for(lambda: len(tries) > 3)
+    loop.stop()
+    failures = site.service.metrics.registry.get_sample_value(
+        "ebbtide_loop_failures_total", {"loop": "probe", "code": "retry"}
+    )
+    assert failures == 2
+    assert not site.service.fuse.is_blown
+
+
+def test_a_loop_that_meets_the_unforeseen_again_and_again_ends_the_process(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped = threading.Event()
+    site.service.fuse.on_blow(stopped.set)
+
+    def work() -> bool:
+        raise ZeroDivisionError("customer-17")
+
+    loop = Loop(Round("probe", work, timedelta(milliseconds=1)), site.service)
+    loop.start()
+    wait_for(stopped.is_set)
+    loop.stop()
+    assert sum(r.levelname == "ERROR" for r in caplog.records) == MOST_DEFECTS - 1
+    assert "customer-17" not in " ".join(r.getMessage() for r in caplog.records)
+    with pytest.raises(DefectError, match="probe"):
+        site.service.fuse.check()
+
+
+def test_a_fuse_stops_those_who_come_late() -> None:
+    fuse, stopped = Fuse(), []
+    fuse.guard("part", lambda: None)
+    fuse.check()
+    fuse.blow("part", ValueError())
+    fuse.on_blow(lambda: stopped.append(1))
+    assert stopped == [1]
+
+
+def test_a_call_that_cannot_be_stored_for_an_unforeseen_reason_spoils_no_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake = site.service.intake
+    add = intake._inbox.add_within
+
+    def poisoned(connection: Any, events: Any, now_us: int) -> list[bool]:
+        if any(e.event_id == "poison" for e in events):
+            raise ZeroDivisionError
+        return add(connection, events, now_us)
+
+    monkeypatch.setattr(intake._inbox, "add_within", poisoned)
+    answer = site.send({**CLICK, "event_id": "poison"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "defect")
+    assert site.send({**CLICK, "event_id": "good"}).status_code == 202
+
+
+@pytest.fixture
+def without_money(site: Site, trained: Trained, sim_log: pl.DataFrame, open_shop: Any) -> Any:
+    """A shop whose log has no money, with the bundle of one that has."""
+    bare = sim_log.filter(pl.col("ingested_at") <= UNTIL).with_columns(
+        pl.lit(None, dtype=sim_log.schema[c]).alias(c) for c in ("value", "unit_price", "discount")
+    )
+    return open_shop(bare).borrow(trained.shop)
+
+
+def test_a_bundle_whose_features_the_shop_cannot_fill_is_refused(site: Site, without_money: Any) -> None:
+    name = without_money.shelf.ids()[-1]
+    with pytest.raises(MissingBundleError, match=r"needs events with .*money.*lake has none"):
+        promote(without_money.root, name)
+    shop = LiveShop(without_money.config, without_money.root, "shop", site.service.database, clock=lambda: UNTIL)
+    with pytest.raises(MissingBundleError, match="money"):
+        shop.serve_promoted()
+    assert shop.serving is None
+
+
+def test_a_refused_bundle_changes_nothing_over_the_api(site: Site, without_money: Any) -> None:
+    old = site.call("GET", "/v1/models").json()
+    site.service.shops["shop"].root = without_money.root
+    answer = site.call("POST", f"/v1/models/{without_money.shelf.ids()[-1]}/promote")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert "money" in answer.json()["detail"]
+    assert site.call("GET", "/v1/models").json()["serving"] == old["serving"]
+
+
+def test_processes_that_answer_no_calls_tell_operators_how_they_fare(site: Site) -> None:
+
+    with TestClient(make_app(site.service, for_operators_only=True)) as client:
+        assert client.get("/healthz").status_code == 200
+        assert "process_resident_memory_bytes" in client.get("/metrics").text
+        assert client.get("/v1/models").status_code == 404
