@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from ebbtide.core.config import Config, load_config
-from ebbtide.core.errors import InputError
+from ebbtide.core.errors import EbbtideError, InputError
 from ebbtide.core.language import Language
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import as_utc, parse_duration, parse_moment
@@ -35,6 +35,8 @@ from ebbtide.pipeline.comparison import ModelComparison
 from ebbtide.pipeline.compress import Wanted, compress
 from ebbtide.pipeline.compression import Compression
 from ebbtide.pipeline.continuing import continue_training
+from ebbtide.pipeline.diagnosis import Check, Diagnosis
+from ebbtide.pipeline.doctor import diagnose
 from ebbtide.pipeline.drivers import DriversReport, drivers
 from ebbtide.pipeline.effect import CampaignEffect, CampaignReport, effect, effects
 from ebbtide.pipeline.effect_policy import PolicyEffect, policy_effect
@@ -389,6 +391,21 @@ class Workspace:
     def compress(self, bundle: str | None = None, *, form: Wanted = "auto", promote: bool = False) -> Compression:
         """A bundle (default: the current one) in smaller and faster forms, measured; `promote` writes the chosen one."""
         return compress(self.path, bundle=bundle, form=form, promote=promote, progress=self._progress)
+
+    def doctor(self) -> Diagnosis:
+        """Is everything in order to run here, and what is to be done where it is not? Changes nothing."""
+        return diagnose(self.path, datetime.now(UTC), more=self._broker_checks())
+
+    def _broker_checks(self) -> list[Check]:
+        try:
+            stream = self.config.stream
+        except EbbtideError:
+            return []  # told by the doctor
+        if stream.broker == "none":
+            return []
+        from ebbtide.serve.broker_check import broker_check  # noqa: PLC0415 - needs the extra
+
+        return [broker_check(stream)]
 
     @property
     def models(self) -> Models:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from fastapi.testclient import TestClient
 from tests.pipeline.conftest import UNTIL, Trained
 from tests.serve.conftest import Site
 
-from ebbtide.core.errors import DefectError, MissingBundleError, RetryError
+from ebbtide.core.errors import DefectError, InputError, MissingBundleError, RetryError
+from ebbtide.models.bundle import write_bundle
 from ebbtide.pipeline.bundles import promote
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
@@ -190,3 +192,44 @@ def test_processes_that_answer_no_calls_tell_operators_how_they_fare(site: Site)
         assert client.get("/healthz").status_code == 200
         assert "process_resident_memory_bytes" in client.get("/metrics").text
         assert client.get("/v1/models").status_code == 404
+
+
+def second_bundle(site: Site) -> str:
+    """A copy of the bundle under another name that gives everybody other odds; the first one stays promoted."""
+    shelf, served = site.shop.shelf, site.shop.shelf.load()
+    odd = replace(served.calibration, intercept=served.calibration.intercept + 0.5)
+    other = replace(served, manifest={**served.manifest, "id": "zz-challenger"}, calibration=odd)
+    other.choice["calibration"] = odd.to_json()
+    write_bundle(shelf.folder, other, "")
+    return other.id
+
+
+def test_a_challenger_scores_in_the_shadow_and_changes_no_answer(site: Site) -> None:
+    name, shop = second_bundle(site), site.service.shops["shop"]
+    users = site.shop.score().frame["user_id"].to_list()
+    site.service = replace(site.service, settings=site.service.settings.model_copy(update={"shadow": name}))
+    work_of(site, "worker", "model")()
+    shadow = work_of(site, "worker", "shadow")
+    shadow()
+    before = site.call("POST", "/v1/risk", json={"user_ids": users[:30]}).json()
+    assert site.call("GET", "/v1/models").json()["shadow"] is None
+    site.send(*({**CLICK, "event_id": f"s{n}", "user_id": user} for n, user in enumerate(users[:30])))
+    shadow()
+    told = site.call("GET", "/v1/models").json()["shadow"]
+    assert (told["challenger"], told["users"]) == (name, 30)
+    assert 0 < told["mean_difference"] == pytest.approx(told["mean_absolute_difference"])
+    assert told["rank_correlation"] == pytest.approx(1.0)
+    assert 0 <= told["band_changes"] <= 1
+    assert shop.scores.at_risk("shop", limit=1) == []
+    after = site.call("POST", "/v1/risk", json={"user_ids": users[:30]}).json()
+    assert {r["model"] for r in after["risks"]} == {r["model"] for r in before["risks"]} == {shop.serving}
+    gauge = site.service.metrics.registry.get_sample_value("ebbtide_shadow", {"figure": "users"})
+    assert gauge == 30
+
+
+def test_a_challenger_that_is_not_there_fails_its_own_loop_only(site: Site) -> None:
+    site.service = replace(site.service, settings=site.service.settings.model_copy(update={"shadow": "nobody"}))
+    work_of(site, "worker", "model")()
+    with pytest.raises(InputError, match="nobody"):
+        work_of(site, "worker", "shadow")()
+    assert site.client.get("/readyz").status_code == 200

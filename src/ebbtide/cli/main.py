@@ -85,6 +85,10 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),
     ("serve", Text("the live service: events in, risk out", "实时服务：接收事件、给出风险")),
     ("keys", Text("make, list and revoke the keys of the live service", "创建、列出和吊销实时服务的密钥")),
+    (
+        "doctor",
+        Text("is everything in order to run, and what to do where it is not", "运行条件是否齐备，不齐备时如何处理"),
+    ),
     ("demo", Text("the whole main job on a simulated shop", "在模拟店铺上运行整个主流程")),
 )
 

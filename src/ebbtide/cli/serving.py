@@ -18,6 +18,7 @@ from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.windows import parse_duration
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.shared_histories import SharedHistories
+from ebbtide.pipeline.places import Places
 from ebbtide.serve.service import Service, make_service
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox
@@ -25,7 +26,7 @@ from ebbtide.store.inbox import Inbox
 
 def store_url(config: Config, root: Path) -> str:
     """Where the operational store is."""
-    return config.serve.store or f"sqlite:///{(root / '.ebbtide' / 'service.db').resolve()}"
+    return Places(root).store_url(config)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebbtide.core.config import Config
 from ebbtide.events.lake import Lake
 from ebbtide.models.shelf import Shelf
 
@@ -32,6 +33,10 @@ class Places:
     def shelf(self) -> Shelf:
         """The trained bundles."""
         return Shelf(self.home / "bundles")
+
+    def store_url(self, config: Config) -> str:
+        """Where the operational store of the service is: what the config names, else a file in the workspace."""
+        return config.serve.store or f"sqlite:///{(self.home / 'service.db').resolve()}"
 
     @property
     def tuning(self) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from ebbtide.events.live_event import Refusal
+from ebbtide.pipeline.shadow import Rivalry
 from ebbtide.store.answers import Answer
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Metrics:
         self.freshness = Gauge(
             "ebbtide_scores_age_seconds", "age of the last full run (scheduler)", registry=self.registry
         )
+        self.shadow = Gauge(
+            "ebbtide_shadow", "the challenger beside the model in service", ("figure",), registry=self.registry
+        )
         self.failures = Counter(
             "ebbtide_loop_failures", "runs of a loop that failed", ("loop", "code"), registry=self.registry
         )
@@ -61,6 +65,12 @@ class Metrics:
         for result in ("accepted", "duplicate"):
             if told.get(result):
                 self.events.labels(result, "").inc(told[result])
+
+    def challenged(self, found: Rivalry) -> None:
+        """Show how the challenger compares; see `pipeline.shadow.Rivalry` for the figures."""
+        for figure, value in found.to_json().items():
+            if isinstance(value, int | float):
+                self.shadow.labels(figure).set(value)
 
     def text(self) -> bytes:
         """All figures in Prometheus' text form."""

@@ -15,16 +15,36 @@ from ebbtide.pipeline.places import Places
 from ebbtide.serve.access import Caller, allowed
 from ebbtide.serve.problems import ProblemError
 from ebbtide.serve.service import Service
+from ebbtide.store.challenges import Challenges
 
 router = APIRouter(tags=["models"])
 
 
+class Challenge(BaseModel):
+    """How the challenger of `serve.shadow` compares with the model in service, over the newest users whom both scored.
+
+    Differences are challenger minus served, in probability; `band_changes` is the share of users in another band.
+    """
+
+    serving: str
+    challenger: str
+    users: int
+    mean_difference: float
+    mean_absolute_difference: float
+    rank_correlation: float | None
+    band_changes: float
+
+
 class Models(BaseModel):
-    """The bundles of the shop, oldest first; `serving` answers calls, `promoted` is what it will be within seconds."""
+    """The bundles of the shop, oldest first; `serving` answers calls, `promoted` is what it will be within seconds.
+
+    `shadow` is null while nothing has been compared.
+    """
 
     models: list[str] = Field(examples=[["20261101-auto", "20261126-auto"]])
     promoted: str | None
     serving: str | None
+    shadow: Challenge | None
 
 
 @router.get("/v1/models", response_model=Models)
@@ -82,6 +102,11 @@ async def rollback(request: Request, caller: Annotated[Caller, Depends(allowed("
 
 def _told(shop: LiveShop) -> Response:
     shelf = Places(shop.root).shelf()
-    history = shelf.history()
-    told = {"models": shelf.ids(), "promoted": history[-1] if history else None, "serving": shop.serving}
+    history, serving = shelf.history(), shop.serving
+    told = {
+        "models": shelf.ids(),
+        "promoted": history[-1] if history else None,
+        "serving": serving,
+        "shadow": Challenges(shop.database).newest(shop.shop_id, serving) if serving else None,
+    }
     return Response(orjson.dumps(told), media_type="application/json")

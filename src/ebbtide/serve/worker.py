@@ -1,7 +1,7 @@
 """The loops behind the service, and which process runs which.
 
     api         watches the promoted model and what has landed, so that its answers follow
-    worker      scores touched users
+    worker      scores touched users, and a sample of them with the challenger
     scheduler   lands events, scores everybody now and then, forgets what is old
     all         all of these
 
@@ -21,6 +21,7 @@ from ebbtide.core.windows import from_us, parse_duration, to_us
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.rescoring import CURSOR, React, ignore, rescore_everybody, rescore_touched
+from ebbtide.pipeline.shadow import Shadow
 from ebbtide.serve.loop import Loop, Round
 from ebbtide.serve.service import Service
 from ebbtide.store.answers import Answers
@@ -29,9 +30,9 @@ from ebbtide.store.inbox import Cursors
 log = logging.getLogger("ebbtide.worker")
 LOOPS: Mapping[str, tuple[str, ...]] = {
     "api": ("model", "histories"),
-    "worker": ("model", "histories", "touched"),
+    "worker": ("model", "histories", "touched", "shadow"),
     "scheduler": ("model", "landing", "everybody", "pruning"),
-    "all": ("model", "histories", "touched", "landing", "everybody", "pruning"),
+    "all": ("model", "histories", "touched", "shadow", "landing", "everybody", "pruning"),
 }
 """Role -> names of its loops."""
 _WATCH = timedelta(seconds=2)
@@ -53,6 +54,7 @@ def make_loops(service: Service, role: str = "all", *, react: React = ignore) ->
             Round("model", _watching(shop), _WATCH),
             Round("histories", _refreshing(shop), _WATCH),
             Round("touched", _touched(service, shop, react), rescore),
+            Round("shadow", _shadowing(service, shop), _WATCH),
             Round("landing", _landing(service, shop), landing),
             Round("everybody", _everybody(service, shop, react), _WATCH),
             Round("pruning", _pruning(service, shop), _PRUNE_EVERY),
@@ -95,6 +97,23 @@ def _touched(service: Service, shop: LiveShop, react: React) -> Work:
             service.metrics.scoring.labels("touched").observe(time.perf_counter() - started)
             service.metrics.scored.labels("touched").inc(done.users)
         return done.users > 0
+
+    return work
+
+
+def _shadowing(service: Service, shop: LiveShop) -> Work:
+    """Lets the challenger of `serve.shadow` score beside the model in service."""
+    name, shadow = service.settings.shadow, None
+
+    def work() -> bool:
+        nonlocal shadow
+        if not name:
+            return False
+        shadow = shadow or Shadow(shop, name)
+        found = shadow.compare()
+        if found is not None:
+            service.metrics.challenged(found)
+        return False
 
     return work
 

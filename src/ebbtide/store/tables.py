@@ -215,3 +215,14 @@ destinations = Table(
     Column("closed_until_us", BigInteger, nullable=False),
 )
 """How a channel fares: failures in a row, and until when nothing is sent to it."""
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("shop_id", String(64), primary_key=True),
+    Column("serving", String(256), primary_key=True),
+    Column("challenger", String(256), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("figures", Text, nullable=False),
+)
+"""How a challenger compares with the model in service, as JSON of counts and means."""
