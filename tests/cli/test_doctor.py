@@ -23,7 +23,9 @@ def test_doctor_tells_what_to_do_in_both_languages_and_leaves_with_4(
 
 def test_a_broker_that_is_away_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("faststream", reason="the extra `serve` is not installed")
-    (tmp_path / "ebbtide.toml").write_text('[stream]\nbroker = "redis"\nurl = "redis://127.0.0.1:9"\n', encoding="utf-8")
+    (tmp_path / "ebbtide.toml").write_text(
+        '[stream]\nbroker = "redis"\nurl = "redis://127.0.0.1:9"\n', encoding="utf-8"
+    )
     assert run(["doctor", "-w", str(tmp_path), "--json"]) == 4
     found = {c["check"]: c for c in json.loads(capsys.readouterr().out)["checks"]}
     assert found["broker"]["state"] == "failed"
