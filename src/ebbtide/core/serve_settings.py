@@ -57,6 +57,11 @@ class ServeConfig(Stage):
     shadow: str = setting(
         "", "a bundle that scores beside the promoted one, for comparison only", "与当前模型并行评分的模型包，仅供比较"
     )
+    trace_to: str = setting(
+        "",
+        "OTLP endpoint that gets OpenTelemetry spans over HTTP, for example http://127.0.0.1:4318 (extra `otel`); empty: none",
+        "通过 HTTP 接收 OpenTelemetry 追踪的 OTLP 地址，例如 http://127.0.0.1:4318（扩展 `otel`）；空：不发送",
+    )
     trust_proxy: bool = setting(
         False, "take the caller's address and scheme from X-Forwarded-*", "从 X-Forwarded-* 获取调用方地址与协议"
     )

@@ -81,7 +81,8 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, given = time.perf_counter(), dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        started, headers = time.perf_counter(), dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 500
@@ -95,15 +96,26 @@ class Envelope:
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 
-        try:
-            await self._app(scope, receive, answer)
-        finally:
-            self._tell(scope, status, time.perf_counter() - started, request_id)
+        parent = {"traceparent": headers.get(b"traceparent", b"").decode("latin-1")}
+        with self._service.tracer.span(scope["method"], parent) as span:
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                span.note(**{"http.route": _route(scope), "http.response.status_code": status})
+                self._tell(scope, status, time.perf_counter() - started, (request_id, span.trace_id))
 
-    def _tell(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")  # the pattern: an address may hold a user's id
+    def _tell(self, scope: Scope, status: int, seconds: float, ids: tuple[str, str]) -> None:
+        """`ids`: of the request, and of the trace if there is one."""
+        route = _route(scope)
         self._service.metrics.requests.labels(route, scope["method"], str(status)).observe(seconds)
         log.info(
             "%s %s %s", scope["method"], route, status,
-            extra={"request_id": request_id, "milliseconds": round(1000 * seconds, 2)},
+            extra={
+                "request_id": ids[0], "milliseconds": round(1000 * seconds, 2), **({"trace_id": ids[1]} if ids[1] else {})
+            },
         )  # fmt: skip
+
+
+def _route(scope: Scope) -> str:
+    """The pattern of the address: the address itself may hold a user's id."""
+    return str(getattr(scope.get("route"), "path", "unknown"))

@@ -159,7 +159,8 @@ async def _computed(
         service.metrics.scored.labels(way).inc(len(users))
         return [_risk(user, as_of, rows.get(user)) for user in users]
 
-    return await anyio.to_thread.run_sync(work)
+    with service.tracer.span("score", users=len(users)):
+        return await anyio.to_thread.run_sync(work)
 
 
 def _risk(user: str, as_of: Any, row: dict[str, Any] | None) -> dict[str, Any]:

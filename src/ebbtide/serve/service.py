@@ -17,6 +17,7 @@ from ebbtide.serve.intake import Intake
 from ebbtide.serve.metrics import Metrics
 from ebbtide.serve.problems import ProblemError
 from ebbtide.serve.tokens import Tokens
+from ebbtide.serve.tracing import Tracer, make_tracer
 from ebbtide.serve.trail import Trail
 from ebbtide.store.database import Database
 from ebbtide.store.keys import Keys
@@ -35,6 +36,7 @@ class Service:
     metrics: Metrics
     clock: Clock
     fuse: Fuse
+    tracer: Tracer
 
     def shop_of(self, caller: Caller) -> LiveShop:
         """The caller's shop. Raises ProblemError (404) if it is not served here."""
@@ -52,6 +54,7 @@ class Service:
         self.intake.close()
         self.trail.close()
         self.database.close()
+        self.tracer.close()
 
 
 def make_service(
@@ -67,4 +70,4 @@ def make_service(
     gate = Gate(Keys(database), now_us=now_us, rate=settings.rate, burst=settings.burst, tokens=tokens)
     intake = Intake(database, now_us=now_us, max_waiting=settings.max_waiting, told=metrics.stored)
     trail = Trail(database, now_us=now_us, fuse=fuse)
-    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse)
+    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse, make_tracer(settings.trace_to))
