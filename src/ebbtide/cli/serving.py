@@ -17,8 +17,8 @@ from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.windows import parse_duration
 from ebbtide.pipeline.live_shop import LiveShop
-from ebbtide.pipeline.shared_histories import SharedHistories
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.shared_histories import SharedHistories
 from ebbtide.serve.service import Service, make_service
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox

@@ -101,7 +101,7 @@ class Envelope:
             try:
                 await self._app(scope, receive, answer)
             finally:
-                span.note(**{"http.route": _route(scope), "http.response.status_code": status})
+                span.note({"http.route": _route(scope), "http.response.status_code": status})
                 self._tell(scope, status, time.perf_counter() - started, (request_id, span.trace_id))
 
     def _tell(self, scope: Scope, status: int, seconds: float, ids: tuple[str, str]) -> None:

@@ -14,6 +14,7 @@ from ebbtide.core.errors import MissingExtraError
 from ebbtide.core.language import Text
 
 NO_TRACE = ""
+Facts = Mapping[str, str | int | float]
 
 
 class Span(Protocol):
@@ -21,7 +22,7 @@ class Span(Protocol):
 
     trace_id: str
 
-    def note(self, **facts: str | int | float) -> None:
+    def note(self, facts: Facts) -> None:
         """Add facts to it."""
 
 
@@ -40,7 +41,7 @@ class Tracer:
 class _NoSpan:
     trace_id = NO_TRACE
 
-    def note(self, **facts: str | int | float) -> None: ...
+    def note(self, facts: Facts) -> None: ...
 
 
 _NOTHING = _NoSpan()
@@ -75,8 +76,8 @@ class _OpenSpan:
         self._span = span
         self.trace_id = f"{span.get_span_context().trace_id:032x}"
 
-    def note(self, **facts: str | int | float) -> None:
-        self._span.set_attributes(facts)
+    def note(self, facts: Facts) -> None:
+        self._span.set_attributes(dict(facts))
 
 
 def make_tracer(endpoint: str) -> Tracer:
