@@ -61,7 +61,7 @@ def serve(
         raise InputError("a role is all, api, worker or scheduler", "角色为 all、api、worker 或 scheduler")
     if any(find_spec(name) is None for name in ("fastapi", "sqlalchemy", "uvicorn", "alembic", "orjson")):
         raise MissingExtraError("serve", Text("the live service", "实时服务"))
-    from ebbtide.cli.serving import log_to_stderr, open_service  # noqa: PLC0415 - needs the extra
+    from ebbtide.cli.serving import alert_works, log_to_stderr, open_service, stream_threads  # noqa: PLC0415 - needs the extra
     from ebbtide.serve.app import make_app as make_http_app  # noqa: PLC0415
     from ebbtide.serve.worker import make_loops  # noqa: PLC0415
 
@@ -69,7 +69,13 @@ def serve(
         config, root = edge.workspace.config, edge.workspace.path
     log_to_stderr()
     with open_service(config, root) as service:
-        loops = make_loops(service, role)
+        alerts = alert_works(service) if role != "api" else {}
+        delivers = role in ("all", "worker")
+        loops = [
+            *make_loops(service, role, alerts=alerts),
+            *(alerts.values() if delivers else ()),
+            *(stream_threads(service) if delivers else ()),
+        ]
         for loop in loops:
             loop.start()
         try:

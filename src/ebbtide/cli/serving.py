@@ -9,17 +9,22 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ebbtide.core.config import Config, load_config
+from ebbtide.core.config import Config, load_config, read_secrets
 from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.windows import parse_duration
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.shared_histories import SharedHistories
+from ebbtide.serve.alerts import AlertWork
+from ebbtide.serve.channels import secret_names
 from ebbtide.serve.service import Service, make_service
+from ebbtide.serve.stream import Stream
+from ebbtide.serve.stream_thread import StreamThread
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox
 
@@ -55,6 +60,28 @@ def open_service(config: Config, root: Path) -> Iterator[Service]:
         yield service
     finally:
         service.close()
+
+
+def alert_works(service: Service) -> dict[str, AlertWork]:
+    """What alerts need, of each shop that has rules. Raises ConfigError for a rule, channel or secret that cannot be."""
+    with_rules = {name: shop for name, shop in service.shops.items() if shop.config.alert}
+    return {
+        name: AlertWork(shop, read_secrets(secret_names(shop.config)), told=service.metrics.delivered)
+        for name, shop in with_rules.items()
+    }
+
+
+def stream_threads(service: Service) -> list[StreamThread]:
+    """A reader of the broker, of each shop that names one. Raises ConfigError for a broker that cannot be."""
+    found = []
+    for shop in service.shops.values():
+        if shop.config.stream.broker != "none":
+            make = partial(
+                Stream, shop.config.stream, shop.config.shop, shop.shop_id, service.database, clock=shop.now,
+                stored=service.metrics.streamed,
+            )  # fmt: skip
+            found.append(StreamThread(make))
+    return found
 
 
 def _shop(config: Config, root: Path, database: Database, settings: ServeConfig, memory: int) -> LiveShop:

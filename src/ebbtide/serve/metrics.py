@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from ebbtide.events.live_event import Refusal
 from ebbtide.pipeline.shadow import Rivalry
+from ebbtide.serve.sending import Outcome
 from ebbtide.store.answers import Answer
+from ebbtide.store.outbox import Message
 
 if TYPE_CHECKING:
     from ebbtide.serve.intake import Call
@@ -55,6 +57,9 @@ class Metrics:
         self.failures = Counter(
             "ebbtide_loop_failures", "runs of a loop that failed", ("loop", "code"), registry=self.registry
         )
+        self.deliveries = Counter(
+            "ebbtide_deliveries", "alerts that were sent", ("channel", "result"), registry=self.registry
+        )
 
     def stored(self, call: Call, answer: object) -> None:
         """Count what became of a call's events."""
@@ -71,6 +76,14 @@ class Metrics:
         for figure, value in found.to_json().items():
             if isinstance(value, int | float):
                 self.shadow.labels(figure).set(value)
+
+    def delivered(self, message: Message, outcome: Outcome) -> None:
+        """Count a sending of an alert."""
+        self.deliveries.labels(message.channel, "arrived" if outcome.has_arrived else "failed").inc()
+
+    def streamed(self, accepted: int) -> None:
+        """Count events that came by a broker."""
+        self.events.labels("accepted", "").inc(accepted)
 
     def text(self) -> bytes:
         """All figures in Prometheus' text form."""

@@ -1,7 +1,8 @@
 """The loops behind the service, and which process runs which.
 
     api         watches the promoted model and what has landed, so that its answers follow
-    worker      scores touched users, and a sample of them with the challenger
+    worker      scores touched users, and a sample of them with the challenger; looks at due timers, delivers alerts, reads the
+                stream
     scheduler   lands events, scores everybody now and then, forgets what is old
     all         all of these
 
@@ -20,8 +21,9 @@ from ebbtide.core.errors import MissingBundleError
 from ebbtide.core.windows import from_us, parse_duration, to_us
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
-from ebbtide.pipeline.rescoring import CURSOR, React, ignore, rescore_everybody, rescore_touched
+from ebbtide.pipeline.rescoring import CURSOR, ignore, rescore_everybody, rescore_touched
 from ebbtide.pipeline.shadow import Shadow
+from ebbtide.serve.alerts import AlertWork
 from ebbtide.serve.loop import Loop, Round
 from ebbtide.serve.service import Service
 from ebbtide.store.answers import Answers
@@ -30,13 +32,14 @@ from ebbtide.store.inbox import Cursors
 log = logging.getLogger("ebbtide.worker")
 LOOPS: Mapping[str, tuple[str, ...]] = {
     "api": ("model", "histories"),
-    "worker": ("model", "histories", "touched", "shadow"),
+    "worker": ("model", "histories", "touched", "shadow", "timers", "tidying"),
     "scheduler": ("model", "landing", "everybody", "pruning"),
-    "all": ("model", "histories", "touched", "shadow", "landing", "everybody", "pruning"),
+    "all": ("model", "histories", "touched", "shadow", "timers", "tidying", "landing", "everybody", "pruning"),
 }
 """Role -> names of its loops."""
 _WATCH = timedelta(seconds=2)
 _PRUNE_EVERY = timedelta(minutes=5)
+_FIRE_EVERY, _TIDY_EVERY = timedelta(milliseconds=200), timedelta(minutes=1)
 _ANSWERS_KEPT = timedelta(days=1)
 _LEAST_KEPT = timedelta(minutes=2)
 """Landed events stay in the store at least so long: other processes read the lake every `_WATCH`."""
@@ -44,19 +47,25 @@ _LEAST_KEPT = timedelta(minutes=2)
 Work = Callable[[], bool]
 
 
-def make_loops(service: Service, role: str = "all", *, react: React = ignore) -> list[Loop]:
-    """The loops of a role for all shops, not started yet. `react` decides what follows from new scores."""
+def make_loops(service: Service, role: str = "all", *, alerts: Mapping[str, AlertWork] | None = None) -> list[Loop]:
+    """The loops of a role for all shops, not started yet. `alerts`: of the shops that have rules, by shop id."""
     settings = service.settings
     rescore, landing = parse_duration(settings.rescore_every), parse_duration(settings.land_every)
     loops: list[Loop] = []
     for shop in service.shops.values():
+        work = (alerts or {}).get(shop.shop_id)
         rounds = (
             Round("model", _watching(shop), _WATCH),
             Round("histories", _refreshing(shop), _WATCH),
-            Round("touched", _touched(service, shop, react), rescore),
+            Round("touched", _touched(service, shop, work), rescore),
             Round("shadow", _shadowing(service, shop), _WATCH),
             Round("landing", _landing(service, shop), landing),
-            Round("everybody", _everybody(service, shop, react), _WATCH),
+            Round("everybody", _everybody(service, shop, work), _WATCH),
+            *(
+                (Round("timers", _firing(shop, work), _FIRE_EVERY), Round("tidying", work.tidy, _TIDY_EVERY))
+                if work
+                else ()
+            ),
             Round("pruning", _pruning(service, shop), _PRUNE_EVERY),
         )
         loops += [Loop(todo, service) for todo in rounds if todo.name in LOOPS[role]]
@@ -84,7 +93,13 @@ def _refreshing(shop: LiveShop) -> Work:
     return work
 
 
-def _touched(service: Service, shop: LiveShop, react: React) -> Work:
+def _firing(shop: LiveShop, alerts: AlertWork) -> Work:
+    return lambda: shop.serving is not None and alerts.fire()
+
+
+def _touched(service: Service, shop: LiveShop, alerts: AlertWork | None) -> Work:
+    react = alerts.react if alerts else ignore
+
     def work() -> bool:
         if shop.serving is None:
             return False
@@ -94,6 +109,8 @@ def _touched(service: Service, shop: LiveShop, react: React) -> Work:
             shop.inbox.count(shop.shop_id, Cursors(shop.database).position(shop.shop_id, CURSOR))
         )
         if done.users:
+            if alerts:
+                alerts.wake()
             service.metrics.scoring.labels("touched").observe(time.perf_counter() - started)
             service.metrics.scored.labels("touched").inc(done.users)
         return done.users > 0
@@ -129,9 +146,9 @@ def _landing(service: Service, shop: LiveShop) -> Work:
     return work
 
 
-def _everybody(service: Service, shop: LiveShop, react: React) -> Work:
+def _everybody(service: Service, shop: LiveShop, alerts: AlertWork | None) -> Work:
     """Scores everybody when the last full run, whichever process did it, is old or was another model's."""
-    every = parse_duration(service.settings.rescore_all_every)
+    every, react = parse_duration(service.settings.rescore_all_every), alerts.react if alerts else ignore
     model: str | None = None
 
     def work() -> bool:
