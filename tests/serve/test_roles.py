@@ -22,6 +22,7 @@ from ebbtide.pipeline.bundles import promote
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
 from ebbtide.pipeline.rescoring import rescore_everybody
+from ebbtide.serve.alerts import AlertWork
 from ebbtide.serve.app import make_app
 from ebbtide.serve.fuse import Fuse
 from ebbtide.serve.loop import MOST_DEFECTS, Loop, Round
@@ -47,8 +48,11 @@ def work_of(site: Site, role: str, name: str) -> Callable[[], bool]:
 def test_every_loop_belongs_to_a_role_and_all_runs_each_once(site: Site) -> None:
     apart = {name for role in ("api", "worker", "scheduler") for name in LOOPS[role]}
     assert apart == set(LOOPS["all"])
+    alerts = {"shop": AlertWork(site.service.shops["shop"], {})}
     for role, names in LOOPS.items():
-        assert [loop.name for loop in make_loops(site.service, role)] == list(names)
+        assert [loop.name for loop in make_loops(site.service, role, alerts=alerts)] == list(names)
+        without = [name for name in names if name not in ("timers", "tidying")]
+        assert [loop.name for loop in make_loops(site.service, role)] == without
 
 
 def test_an_api_process_sees_what_another_process_landed_pruned_promoted_and_scored(site: Site, tmp_path: Path) -> None:

@@ -59,13 +59,13 @@ def make_loops(service: Service, role: str = "all", *, alerts: Mapping[str, Aler
             Round("histories", _refreshing(shop), _WATCH),
             Round("touched", _touched(service, shop, work), rescore),
             Round("shadow", _shadowing(service, shop), _WATCH),
-            Round("landing", _landing(service, shop), landing),
-            Round("everybody", _everybody(service, shop, work), _WATCH),
             *(
                 (Round("timers", _firing(shop, work), _FIRE_EVERY), Round("tidying", work.tidy, _TIDY_EVERY))
                 if work
                 else ()
             ),
+            Round("landing", _landing(service, shop), landing),
+            Round("everybody", _everybody(service, shop, work), _WATCH),
             Round("pruning", _pruning(service, shop), _PRUNE_EVERY),
         )
         loops += [Loop(todo, service) for todo in rounds if todo.name in LOOPS[role]]
