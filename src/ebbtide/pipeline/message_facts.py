@@ -13,6 +13,7 @@ from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError
 from ebbtide.core.windows import days
 from ebbtide.events.lake import Lake
+from ebbtide.features.encode import encode
 from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.profile_reference import facts_and_habits
 
@@ -61,7 +62,8 @@ def _facts(config: Config, known: pl.DataFrame, at: datetime, name: Callable[[st
     recent = pl.col("occurred_at") >= at - timedelta(days=_LATE_DAYS)
     arrived = ordered.filter((pl.col("type") == "delivery") & recent).partition_by("user_id", as_dict=True)
     late = {str(user): days_late(own, at) for (user,), own in arrived.items()}
-    profile = facts_and_habits(known, at, ChurnDefinition.from_config(config.churn), config)
+    definition = ChurnDefinition.from_config(config.churn)
+    profile = facts_and_habits(encode(known, definition), at, definition, config)
     told = {}
     for row in profile.iter_rows(named=True):
         user, facts = row["user_id"], {}
