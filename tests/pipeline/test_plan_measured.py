@@ -81,6 +81,7 @@ def test_each_action_is_marked_as_measured_or_assumed(planned: Plan) -> None:
         assert alone.height > 0
         assert alone["why"].str.contains(marks[str(action["name"])], literal=True).all()
     assert "the effect of coupon is measured" in said(done)
+    assert "coupon: +8.0 points of who stays on average, at least +4.7 with 95 % confidence" in said(done)
     assert "the effect of message is assumed" in said(done)
 
 
@@ -134,4 +135,8 @@ def test_an_action_that_does_harm_is_planned_for_nobody(
     """However cheap it is, and whatever was assumed of it."""
     root = Path(shutil.copytree(taught, tmp_path / "shop"))
     save_uplift(Places(root), model_of(trained, lines=(EffectLine(0.0, -0.01, 0.0, ERROR, 0.0),)))
-    assert planned(root, actions=({**COUPON, "contact_cost": 0.0, "value": 0.0},)).treated.is_empty()
+    done = planned(root, actions=({**COUPON, "contact_cost": 0.0, "value": 0.0},))
+    assert done.treated.is_empty()
+    assert "coupon: -1.0 points of who stays on average, at least -4.3 with 95 % confidence: it cannot be told" in said(
+        done
+    )

@@ -48,7 +48,7 @@ class Profile(Readable):
     def sections(self) -> tuple[Section, ...]:
         """Where the user stands, what is known, what changed, and why the model says so."""
         facts = tuple(
-            (column.text, _cell(self.row[name]))
+            (column.text, _cell(self.row[name], column.unit))
             for name, column in PROFILE_COLUMNS.items()
             if name not in _SAID_ALREADY and self.row[name] is not None
         )
@@ -85,5 +85,16 @@ class Profile(Readable):
         return lines
 
 
-def _cell(value: Any) -> Any:
-    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
+_FIGURES = {"money": ",.2f", "share": ".1%", "probability": ".1%", "days": ",.1f", "0-100": ".0f", "1-5": "g"}
+"""How a fraction of a unit is written; others with two places."""
+
+
+def _cell(value: Any, unit: str) -> Any:
+    """A fact as a person reads it.
+
+    >>> _cell(2339.71, "money"), _cell(0.9333, "share"), _cell(85.035, "days"), _cell(15, "count")
+    ('2,339.71', '93.3%', '85.0', 15)
+    """
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return format(value, _FIGURES.get(unit, ",.2f")) if isinstance(value, float) else value

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from ebbtide.actions.catalogue import Action
@@ -22,7 +23,7 @@ EFFECT_COLUMNS = {"user_id": pl.String(), "action": pl.String(), "effect": pl.Fl
 
 @dataclass(frozen=True)
 class Known:
-    """The uplift model to plan with, None where there is none that fits; `notes`: why one that is there does not."""
+    """The uplift model to plan with, None where there is none that fits; `notes`: what it says, or why it does not fit."""
 
     model: UpliftModel | None
     notes: tuple[Text, ...] = ()
@@ -44,7 +45,16 @@ def known_effects(places: Places, actions: Sequence[Action], definition: ChurnDe
     declared = {a.name for a in actions}
     strange = [name for name in model.actions if name not in declared]
     notes = (_STRANGE.format(names=", ".join(strange)),) if strange else ()
-    return Known(model if len(strange) < len(model.actions) else None, notes)
+    told = tuple(_told(model, place) for place, name in enumerate(model.actions) if name in declared)
+    return Known(model if told else None, (*told, *notes))
+
+
+def _told(model: UpliftModel, place: int) -> Text:
+    """What was measured of one action, and whether it is beyond doubt."""
+    line = model.lines[place]
+    least = float(line.lower(np.array([line.centre]))[0])
+    text = _CLEAR if least > 0 else _DOUBTFUL
+    return text.format(name=model.actions[place], average=100 * line.average, least=100 * least)
 
 
 def measured_worth(
@@ -65,6 +75,15 @@ def measured_worth(
     return found
 
 
+_CLEAR = Text(
+    "{name}: {average:+.1f} points of who stays on average, at least {least:+.1f} with 95 % confidence",
+    "{name}：平均使留存变化 {average:+.1f} 个百分点，95% 置信下至少 {least:+.1f}",
+)
+_DOUBTFUL = Text(
+    "{name}: {average:+.1f} points of who stays on average, at least {least:+.1f} with 95 % confidence: it cannot be told yet "
+    "whether it keeps anybody; a larger campaign would tell",
+    "{name}：平均使留存变化 {average:+.1f} 个百分点，95% 置信下至少 {least:+.1f}：尚看不出它能否留住顾客；更大的活动才能看出",
+)
 _DAMAGED = Text("measured effects are not used: {why}", "未使用已测量的效果：{why}")
 _OTHER_QUESTION = Text(
     "measured effects are not used: they were learnt for another churn definition; run `ebbtide uplift` again",
