@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from contextlib import suppress
 from importlib.util import find_spec
@@ -76,6 +77,8 @@ def serve(
             *(alerts.values() if delivers else ()),
             *(stream_threads(service) if delivers else ()),
         ]
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: collections need not walk over it while calls wait
         for loop in loops:
             loop.start()
         try:

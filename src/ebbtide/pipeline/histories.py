@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ebbtide.core.ids import buckets_of
+from ebbtide.core.ids import buckets_of, hash_texts
 from ebbtide.core.settings import LakeConfig
 from ebbtide.events.data_files import DataFile, sorted_events
 from ebbtide.events.live_event import event_frame
@@ -29,34 +29,82 @@ _ALL = 2**31
 
 
 @dataclass(frozen=True)
-class _Bucket:
-    """A bucket's events, sorted; rows `first[k]` to `first[k + 1]` are those of `users[k]`."""
+class Bucket:
+    """A bucket's events, sorted; rows `first[k]` to `first[k + 1]` are those of `users[k]`.
+
+    `times`: occurred_at of each row, microseconds; `hashes`: those of the event_ids, ascending.
+    """
 
     files: tuple[DataFile, ...]
     events: pl.DataFrame
     place: dict[str, int]
     first: NDArray[np.int64]
+    times: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
     bytes: int
 
     @staticmethod
-    def of(files: tuple[DataFile, ...], events: pl.DataFrame) -> _Bucket:
+    def of(files: tuple[DataFile, ...], events: pl.DataFrame) -> Bucket:
+        """Mark the rows of each user."""
         runs = events["user_id"].rle().struct.unnest()
         first = np.concatenate([[0], np.cumsum(runs["len"].to_numpy().astype(np.int64))])
         place = {user: k for k, user in enumerate(runs["value"].to_list())}
-        return _Bucket(files, events, place, first, int(events.estimated_size()) + 120 * len(place))
+        times = events["occurred_at"].dt.epoch("us").to_numpy()
+        hashes = np.sort(hash_texts(events["event_id"]))
+        size = int(events.estimated_size()) + 16 * events.height + 120 * len(place)
+        return Bucket(files, events, place, first, times, hashes, size)
 
-    def rows_of(self, users: Sequence[str]) -> pl.DataFrame:
-        places = [k for user in users if (k := self.place.get(user)) is not None]
-        if len(places) == 1:
-            start, end = int(self.first[places[0]]), int(self.first[places[0] + 1])
+    def history(self, users: Sequence[str], tail: pl.DataFrame) -> pl.DataFrame:
+        """The events of these users, which are sorted, with those of `tail`, which are sorted too and theirs alone.
+
+        An event that the bucket holds already is not taken twice.
+        """
+        tail = self._unknown(tail)
+        if len(users) == 1 and tail.is_empty():
+            start, end = self._span(users[0])
             return self.events.slice(start, end - start)
-        if not places:
-            return self.events.clear()
-        chosen = np.sort(np.asarray(places))
-        starts, lengths = self.first[chosen], self.first[chosen + 1] - self.first[chosen]
+        spans = np.array([self._span(user) for user in users], np.int64).reshape(-1, 2)
+        lengths = spans[:, 1] - spans[:, 0]
         ends = np.cumsum(lengths)
-        rows = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
-        return self.events.select(pl.all().gather(pl.Series(rows)))
+        rows = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(spans[:, 0] - (ends - lengths), lengths)
+        if tail.is_empty():
+            return self.events.select(pl.all().gather(pl.Series(rows)))
+        whole = pl.concat([self.events, tail])
+        places = self._places(users, spans, ends - lengths, tail)
+        rows = np.insert(rows, places, self.events.height + np.arange(tail.height))
+        return whole.select(pl.all().gather(pl.Series(rows)))
+
+    def _span(self, user: str) -> tuple[int, int]:
+        k = self.place.get(user)
+        return (0, 0) if k is None else (int(self.first[k]), int(self.first[k + 1]))
+
+    def _unknown(self, tail: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the tail that did not come with a file, too."""
+        if tail.is_empty() or not len(self.hashes):
+            return tail
+        asked = hash_texts(tail["event_id"])
+        found = self.hashes[np.minimum(np.searchsorted(self.hashes, asked), len(self.hashes) - 1)] == asked
+        return tail.filter(~pl.Series(found)) if found.any() else tail
+
+    def _places(
+        self, users: Sequence[str], spans: NDArray[np.int64], begins: NDArray[np.int64], tail: pl.DataFrame
+    ) -> NDArray[np.int64]:
+        """Before which of the users' rows each row of the tail belongs."""
+        rank = {user: k for k, user in enumerate(users)}
+        places = np.empty(tail.height, np.int64)
+        moments, ids = tail["occurred_at"].dt.epoch("us").to_numpy(), tail["event_id"]
+        for i, user in enumerate(tail["user_id"].to_list()):
+            k = rank[user]
+            start, end = spans[k]
+            at = int(np.searchsorted(self.times[start:end], moments[i], side="right"))
+            while (
+                at
+                and self.times[start + at - 1] == moments[i]
+                and self.events["event_id"][int(start + at - 1)] > ids[i]
+            ):
+                at -= 1
+            places[i] = begins[k] + at
+        return places
 
 
 class Histories:
@@ -68,7 +116,7 @@ class Histories:
         self._inbox, self._shop_id, self._memory = inbox, shop_id, memory_bytes
         self._lake = open_lake(root, config)
         self._landed = self._lake.position(landing_key(shop_id))
-        self._kept: OrderedDict[int, _Bucket] = OrderedDict()
+        self._kept: OrderedDict[int, Bucket] = OrderedDict()
         self._lock = Lock()
 
     @property
@@ -89,14 +137,17 @@ class Histories:
 
     def of_users(self, users: Sequence[str]) -> pl.DataFrame:
         """All events of these users, sorted by user, time and event_id; nothing for a user who is not known."""
-        wanted = list(dict.fromkeys(users))
+        wanted = sorted(set(users))
         with self._lock:
             numbers, landed = self._buckets_of(wanted), self._landed
-            found = [
-                self._bucket(int(n)).rows_of([wanted[i] for i in np.flatnonzero(numbers == n)])
-                for n in np.unique(numbers)
-            ]
-        return joined(found, self._inbox.of_users(self._shop_id, wanted, landed))
+            asked = {int(n): [wanted[i] for i in np.flatnonzero(numbers == n)] for n in np.unique(numbers)}
+            buckets = {n: self._bucket(n) for n in asked}
+        tail = tail_frame(self._inbox.of_users(self._shop_id, wanted, landed))
+        found = []
+        for n, own in asked.items():
+            late = tail if tail.is_empty() or len(asked) == 1 else tail.filter(pl.col("user_id").is_in(own))
+            found.append(buckets[n].history(own, late))
+        return in_user_order(found)
 
     def everybody(self) -> Iterator[pl.DataFrame]:
         """The events of all users, bucket by bucket; buckets that are not in memory are not kept for it."""
@@ -107,27 +158,39 @@ class Histories:
         for bucket in range(count):
             with self._lock:
                 held, files = self._kept.get(bucket), tuple(self._lake.files(bucket))
-                events = held.events if held is not None and held.files == files else self._lake.read_bucket(bucket)
-            yield joined([events], [tail[i] for i in np.flatnonzero(numbers == bucket)])
+                if held is None or held.files != files:
+                    held = Bucket.of(files, self._lake.read_bucket(bucket))
+            late = tail_frame([tail[i] for i in np.flatnonzero(numbers == bucket)])
+            yield held.history(sorted({*held.place, *late["user_id"].to_list()}), late)
 
     def _buckets_of(self, users: Sequence[str]) -> NDArray[np.int32]:
         return buckets_of(pl.Series(users, dtype=pl.String), self._lake.bucket_count)
 
-    def _bucket(self, number: int) -> _Bucket:
+    def _bucket(self, number: int) -> Bucket:
         files = tuple(self._lake.files(number))
         held = self._kept.pop(number, None)
         if held is None or held.files != files:
-            held = _Bucket.of(files, self._lake.read_bucket(number))
+            held = Bucket.of(files, self._lake.read_bucket(number))
         self._kept[number] = held
         while len(self._kept) > 1 and self.held_bytes > self._memory:
             self._kept.popitem(last=False)
         return held
 
 
-def joined(found: list[pl.DataFrame], tail: list[Stored]) -> pl.DataFrame:
-    """Events of the lake and those behind it; what the lake holds already is not taken twice."""
-    lake = pl.concat(found) if found else empty_events()
-    if not tail:
-        return lake if len(found) == 1 else sorted_events(lake)
-    late = event_frame([event.fields for event in tail])
-    return sorted_events(pl.concat([lake, late.filter(~late["event_id"].is_in(lake["event_id"].implode()))]))
+def tail_frame(tail: Sequence[Stored]) -> pl.DataFrame:
+    """Events of the inbox as a frame, sorted."""
+    return sorted_events(event_frame([event.fields for event in tail])) if tail else empty_events()
+
+
+def in_user_order(found: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Frames of different users, each sorted, as one sorted frame."""
+    known = [frame for frame in found if frame.height]
+    if len(known) < 2:
+        return known[0] if known else empty_events()
+    whole = pl.concat(known)
+    runs = whole["user_id"].rle().struct.unnest()
+    lengths = runs["len"].to_numpy().astype(np.int64)
+    starts, order = np.cumsum(lengths) - lengths, runs["value"].arg_sort().to_numpy()
+    ends = np.cumsum(lengths[order])
+    rows = np.arange(int(ends[-1])) + np.repeat(starts[order] - (ends - lengths[order]), lengths[order])
+    return whole.select(pl.all().gather(pl.Series(rows)))

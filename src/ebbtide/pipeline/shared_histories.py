@@ -14,12 +14,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import redis
 
 from ebbtide.core.settings import LakeConfig
-from ebbtide.pipeline.histories import Histories, joined
+from ebbtide.events.data_files import sorted_events
+from ebbtide.events.schema import empty_events
+from ebbtide.pipeline.histories import Histories, in_user_order, tail_frame
 from ebbtide.store.inbox import Inbox
 
 log = logging.getLogger("ebbtide.serve")
@@ -47,29 +48,27 @@ class SharedHistories(Histories):
 
     def of_users(self, users: Sequence[str]) -> pl.DataFrame:
         """As `Histories.of_users`."""
-        wanted = list(dict.fromkeys(users))
+        wanted = sorted(set(users))
         with self._lock:
             landed, ingests = self._landed, self._lake.ingests
         names = [f"ebbtide:{self._shop_id}:{ingests}:{user}" for user in wanted]
         held = self._get(names)
-        found = [_unpacked(value) for value in held if value is not None]
-        missing = [i for i, value in enumerate(held) if value is None]
-        read = self._read([wanted[i] for i in missing])
-        self._put({names[i]: _packed(frame, landed) for i, frame in zip(missing, read, strict=True)})
-        frames = [*(frame for _, frame in found), *read]
-        since = min([landed, *(seq for seq, _ in found)])
-        return joined(frames, self._inbox.of_users(self._shop_id, wanted, since))
+        found = {wanted[i]: _unpacked(value) for i, value in enumerate(held) if value is not None}
+        read = self._read([user for user in wanted if user not in found])
+        self._put({f"ebbtide:{self._shop_id}:{ingests}:{user}": _packed(frame, landed) for user, frame in read.items()})
+        since = min([landed, *(seq for seq, _ in found.values())])
+        tail = tail_frame(self._inbox.of_users(self._shop_id, wanted, since))
+        frames = read | {user: frame for user, (_, frame) in found.items()}
+        return in_user_order([_with_tail(frames[user], user, tail) for user in wanted])
 
-    def _read(self, users: list[str]) -> list[pl.DataFrame]:
+    def _read(self, users: list[str]) -> dict[str, pl.DataFrame]:
         """What the lake holds of each of these users."""
         with self._lock:
             numbers = self._buckets_of(users)
-            frames: dict[int, pl.DataFrame] = {}
-            for number in np.unique(numbers):
-                places = np.flatnonzero(numbers == number)
-                bucket = self._bucket(int(number))
-                frames |= {int(i): bucket.rows_of([users[i]]) for i in places}
-        return [frames[i] for i in range(len(users))]
+            return {
+                user: self._bucket(int(n)).history([user], empty_events())
+                for user, n in zip(users, numbers, strict=True)
+            }
 
     def _get(self, names: list[str]) -> list[bytes | None]:
         try:
@@ -90,6 +89,12 @@ class SharedHistories(Histories):
     def _told(self, fault: redis.RedisError) -> None:
         self.failures += 1
         log.warning("histories are read from the lake, for Redis does not answer (%s)", type(fault).__name__)
+
+
+def _with_tail(events: pl.DataFrame, user: str, tail: pl.DataFrame) -> pl.DataFrame:
+    own = tail.filter(tail["user_id"] == user) if tail.height else tail
+    late = own.filter(~own["event_id"].is_in(events["event_id"].implode())) if own.height else own
+    return sorted_events(pl.concat([events, late])) if late.height else events
 
 
 def _packed(frame: pl.DataFrame, landed: int) -> bytes:
