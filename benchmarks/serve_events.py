@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from ebbtide.core.config import load_config
-from ebbtide.pipeline.landing import land, landing_key
+from ebbtide.events.lake import landing_key
+from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.places import Places
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import SCORED, Cursors, Inbox

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from tests.conftest import _without as without
 from tests.pipeline.conftest import UNTIL, OpenShop, SmallShop, Trained
 
-from ebbtide.core.errors import RetryError
+from ebbtide.core.errors import InputError, RetryError
 from ebbtide.core.windows import to_us
 from ebbtide.events.lake import Lake, lake_folder
 from ebbtide.events.surroundings import one_writer
@@ -338,3 +338,27 @@ def test_without_redis_the_lake_is_read_and_the_failure_is_counted(
     assert_same(live.score(batch["user_id"].to_list(), as_of=UNTIL), batch)
     assert histories.failures == 2
     histories.close()
+
+
+def test_files_that_were_joined_into_others_and_cleared_away_are_no_trouble(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame
+) -> None:
+    """Another process compacts and clears while this one has not looked."""
+    service.tell(late)
+    land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    service.live.histories.refresh()
+    lake = Lake.open(lake_folder(service.shop.root))
+    for bucket in lake.buckets():
+        lake.compact(bucket, "other")
+    for file in lake.unused_files():
+        file.unlink()
+    assert_same(service.live.score(batch["user_id"].to_list(), as_of=UNTIL), batch)
+
+
+def test_a_rebuild_is_refused_where_it_would_lose_live_events(service: Service, late: pl.DataFrame) -> None:
+    service.tell(late)
+    land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    before = service.shop.lake.summary()
+    with pytest.raises(InputError, match="in no file"):
+        ingest(service.shop.config, service.shop.root, rebuild=True)
+    assert service.shop.lake.summary() == before

@@ -89,3 +89,16 @@ def test_any_text_comes_back_as_it_was(database: Database, text: str) -> None:
     before = inbox.newest("a")
     inbox.add([Incoming("a", f"{before}{text}", "u", {"user_id": "u", "text": text})], 1)
     assert [e.fields["text"] for e in inbox.after("a", before, 10)] == [text]
+
+
+def test_a_new_store_goes_on_behind_what_the_lake_has_counted(database: Database) -> None:
+    """Numbers are not given twice, and never go back."""
+    inbox = Inbox(database)
+    inbox.continue_behind(0)
+    inbox.add([incoming("1")], 10)
+    assert inbox.newest("a") == 1
+    inbox.continue_behind(50)
+    inbox.continue_behind(7)
+    inbox.add([incoming("2")], 11)
+    assert inbox.newest("a") == 51
+    assert [e.fields["event_id"] for e in inbox.after("a", 50, 10)] == ["2"]

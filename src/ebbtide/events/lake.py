@@ -240,6 +240,11 @@ class Lake:
         return frame.sort(ORDER).select(wanted) if several else frame
 
 
+def landing_key(shop_id: str) -> str:
+    """Under what name the lake keeps its position in the inbox."""
+    return f"inbox:{shop_id}"
+
+
 def lake_folder(root: Path) -> Path:
     """Where a workspace keeps its lake."""
     return root / ".ebbtide" / "lake"

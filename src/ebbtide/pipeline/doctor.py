@@ -124,8 +124,8 @@ def _lake(places: Places) -> Found:
             "failed",
             found.format(gone=gone, all=len(files)),
             Text(
-                "bring the folder back from a backup, or run `ebbtide ingest --rebuild`",
-                "请从备份恢复，或运行 `ebbtide ingest --rebuild`",
+                "bring the folder back from a backup, or, if nothing came in live, run `ebbtide ingest --rebuild`",
+                "请从备份恢复；若没有实时接收的事件，可运行 `ebbtide ingest --rebuild`",
             ),
         )
     if not files:

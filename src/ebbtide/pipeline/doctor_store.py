@@ -14,8 +14,8 @@ from ebbtide.core.config import Config
 from ebbtide.core.errors import MissingError
 from ebbtide.core.language import Text
 from ebbtide.core.windows import from_us, parse_duration, to_us
+from ebbtide.events.lake import landing_key
 from ebbtide.pipeline.diagnosis import NOTHING, Check, State
-from ebbtide.pipeline.landing import landing_key
 from ebbtide.pipeline.live_shop import EVERYBODY
 from ebbtide.pipeline.places import Places
 from ebbtide.store.audit import Audit

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from ebbtide.core.ids import buckets_of, hash_texts
 from ebbtide.core.settings import LakeConfig
 from ebbtide.events.data_files import DataFile, sorted_events
+from ebbtide.events.lake import landing_key
 from ebbtide.events.live_event import event_frame
 from ebbtide.events.schema import empty_events
-from ebbtide.pipeline.landing import landing_key, open_lake
+from ebbtide.pipeline.landing import open_lake
 from ebbtide.store.inbox import Inbox, Stored
 
 _ALL = 2**31
@@ -159,9 +160,17 @@ class Histories:
             with self._lock:
                 held, files = self._kept.get(bucket), tuple(self._lake.files(bucket))
                 if held is None or held.files != files:
-                    held = Bucket.of(files, self._lake.read_bucket(bucket))
+                    held = self._loaded(bucket)
             late = tail_frame([tail[i] for i in np.flatnonzero(numbers == bucket)])
             yield held.history(sorted({*held.place, *late["user_id"].to_list()}), late)
+
+    def _loaded(self, number: int) -> Bucket:
+        """A bucket as it is in the lake now: files that were joined into others since the last look may be gone."""
+        try:
+            return Bucket.of(tuple(self._lake.files(number)), self._lake.read_bucket(number))
+        except FileNotFoundError:
+            self._lake.refresh()
+            return Bucket.of(tuple(self._lake.files(number)), self._lake.read_bucket(number))
 
     def _buckets_of(self, users: Sequence[str]) -> NDArray[np.int32]:
         return buckets_of(pl.Series(users, dtype=pl.String), self._lake.bucket_count)
@@ -170,7 +179,7 @@ class Histories:
         files = tuple(self._lake.files(number))
         held = self._kept.pop(number, None)
         if held is None or held.files != files:
-            held = Bucket.of(files, self._lake.read_bucket(number))
+            held = self._loaded(number)
         self._kept[number] = held
         while len(self._kept) > 1 and self.held_bytes > self._memory:
             self._kept.popitem(last=False)

@@ -15,13 +15,13 @@ from typing import Any
 import duckdb
 
 from ebbtide.core.config import Config, check_variables
-from ebbtide.core.errors import DefectError, InputError, SourceError
+from ebbtide.core.errors import DefectError, InputError, MissingError, SourceError
 from ebbtide.core.language import Text, join_texts
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
 from ebbtide.core.settings import SourceConfig
 from ebbtide.events.files import check_files, content_hash, find_files, format_of
-from ebbtide.events.lake import Lake, lake_folder
+from ebbtide.events.lake import Lake, lake_folder, landing_key
 from ebbtide.events.ledger import Counts, Entry, Ledger
 from ebbtide.events.loader import Loader
 from ebbtide.events.open_raw import RawInput
@@ -96,8 +96,24 @@ def ingest(
     home = root / ".ebbtide"
     with steady_disk(), one_writer(home):
         if rebuild:
+            _check_no_live_events(config, root)
             shutil.rmtree(home / "lake", ignore_errors=True)
         return _Run(config, root, progress, now or datetime.now(UTC)).run(_chosen(config, source, files), files)
+
+
+def _check_no_live_events(config: Config, root: Path) -> None:
+    """Raise InputError if events came in live: they are in no file that a rebuild could read them from."""
+    try:
+        landed = Lake.open(lake_folder(root)).position(landing_key(config.serve.shop_id))
+    except MissingError:
+        return
+    if landed:
+        raise InputError(
+            "this lake holds events that came in through the live service and are in no file: a rebuild would lose them; "
+            "bring the lake back from a backup, or move `.ebbtide/lake` away yourself if they are not wanted",
+            "数据湖中含有经实时服务接收、不在任何文件中的事件：重建会丢失它们；请从备份恢复数据湖，"
+            "若确不需要，请自行移走 `.ebbtide/lake`",
+        )
 
 
 def ingested(root: Path) -> IngestReport:

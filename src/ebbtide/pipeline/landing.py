@@ -15,7 +15,7 @@ import polars as pl
 from ebbtide.core.ids import buckets_of
 from ebbtide.core.settings import LakeConfig
 from ebbtide.events.data_files import write_data_file
-from ebbtide.events.lake import Lake, lake_folder
+from ebbtide.events.lake import Lake, lake_folder, landing_key
 from ebbtide.events.live_event import event_frame
 from ebbtide.events.surroundings import one_writer, steady_disk
 from ebbtide.store.inbox import Inbox
@@ -32,11 +32,6 @@ class Landed:
     rows: int
     repeated: int
     up_to: int
-
-
-def landing_key(shop_id: str) -> str:
-    """Under what name the lake keeps its position in the inbox."""
-    return f"inbox:{shop_id}"
 
 
 def open_lake(root: Path, config: LakeConfig) -> Lake:

@@ -69,6 +69,7 @@ class LiveShop:
         self.inbox, self.scores, self.shops = Inbox(database), Scores(database), Shops(database)
         self.shops.register(shop_id)
         self.histories = histories or Histories(self.inbox, shop_id, root, config.lake, memory_bytes=memory_bytes)
+        self.inbox.continue_behind(self.histories.landed)
         self._clock, self._lock = clock, Lock()
         self._served: Served | None = None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
 
 from ebbtide.store.database import Database
 from ebbtide.store.tables import cursors, inbox, shops
@@ -112,6 +112,20 @@ class Inbox:
             found = connection.execute(rows.order_by(inbox.c.seq).limit(limit)).all()
         return list(dict.fromkeys(row.user_id for row in found)), found[-1].seq if found else after
 
+    def continue_behind(self, number: int) -> None:
+        """Let numbers go on behind `number`, if they have not come so far.
+
+        A store that was lost, or brought back from a backup, would give numbers again that the lake counts as landed.
+        """
+        with self._database.write(in_order=True) as connection:
+            if self._database.is_embedded:
+                given = connection.exec_driver_sql("select seq from sqlite_sequence where name = 'inbox'").scalar()
+                if number > (given or 0):
+                    connection.exec_driver_sql("delete from sqlite_sequence where name = 'inbox'")
+                    connection.exec_driver_sql("insert into sqlite_sequence (name, seq) values ('inbox', ?)", (number,))
+            elif number > 0:
+                connection.execute(_GO_ON, {"number": number})
+
     def newest(self, shop_id: str) -> int:
         """The number of the newest event of a shop, 0 if there is none."""
         with self._database.read() as connection:
@@ -157,6 +171,10 @@ _COLUMNS = "shop_id, event_key, user_id, ingested_us, body"
 _FROM_ARRAYS = (
     f"insert into inbox ({_COLUMNS}) select a, b, c, d, e from "
     "unnest(%s::text[], %s::bytea[], %s::text[], %s::bigint[], %s::bytea[]) with ordinality as t(a, b, c, d, e, n) order by n"
+)
+_GO_ON = text(
+    "select setval(s.name, :number) from (select pg_get_serial_sequence('inbox', 'seq') as name) s "
+    "where :number > coalesce(pg_sequence_last_value(s.name::regclass), 0)"
 )
 _KNOWN = select(inbox.c.event_key).where(inbox.c.event_key.in_(bindparam("keys", expanding=True)))
 _OF_USERS = select(inbox).where(
