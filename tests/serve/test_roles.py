@@ -17,7 +17,7 @@ from tests.pipeline.conftest import UNTIL, Trained
 from tests.serve.conftest import Site
 
 from ebbtide.core.errors import DefectError, InputError, MissingBundleError, RetryError
-from ebbtide.models.bundle import write_bundle
+from ebbtide.models.bundle import load_bundle, write_bundle
 from ebbtide.pipeline.bundles import promote
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.live_shop import LiveShop
@@ -237,3 +237,14 @@ def test_a_challenger_that_is_not_there_fails_its_own_loop_only(site: Site) -> N
     with pytest.raises(InputError, match="nobody"):
         work_of(site, "worker", "shadow")()
     assert site.client.get("/readyz").status_code == 200
+
+
+def test_no_password_of_the_service_goes_into_a_bundle_or_a_log(site: Site, tmp_path: Path) -> None:
+    bundle = site.shop.shelf.load()
+    secret = "postgresql+psycopg://u:hunter2@db/x"
+    serve = bundle.config.serve.model_copy(update={"store": secret, "redis": secret})
+    told = replace(bundle, config=bundle.config.model_copy(update={"serve": serve}))
+    folder = write_bundle(tmp_path / "bundles", told, "")
+    assert "hunter2" not in (folder / "manifest.json").read_text(encoding="utf-8")
+    assert "hunter2" not in repr(serve)
+    assert load_bundle(folder).id == bundle.id

@@ -20,6 +20,7 @@ class ServeConfig(Stage):
         "",
         "url of the operational store, sqlite:///FILE or postgresql+psycopg://...; empty: .ebbtide/service.db",
         "运行存储的 url，sqlite:///文件 或 postgresql+psycopg://...；空：.ebbtide/service.db",
+        repr=False,
     )
     max_body_bytes: int = setting(
         2_000_000,
@@ -53,6 +54,7 @@ class ServeConfig(Stage):
         "",
         "url of a Redis that holds event histories for several processes; empty: each process holds its own",
         "供多个进程共享事件历史的 Redis url；空：每个进程各自保存",
+        repr=False,
     )
     shadow: str = setting(
         "", "a bundle that scores beside the promoted one, for comparison only", "与当前模型并行评分的模型包，仅供比较"

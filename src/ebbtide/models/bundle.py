@@ -127,7 +127,7 @@ def _write(folder: Path, bundle: Bundle, model_card: str) -> Path:
     asked = {
         "schema_version": SCHEMA_VERSION,
         "config": bundle.config.model_dump(
-            exclude={"source": {"__all__": {"url"}}, "channel": True, "stream": {"url"}}
+            exclude={"source": {"__all__": {"url"}}, "channel": True, "stream": {"url"}, "serve": True}
         ),
         "definition": bundle.definition.to_json(),
         "catalogue": bundle.catalogue.to_json(),
