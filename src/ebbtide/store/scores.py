@@ -85,9 +85,10 @@ class Scores:
 
     def of_user(self, shop_id: str, user_id: str) -> StoredScore | None:
         """The score of one user."""
+        statement = _OF_USER.format(*(("?", "?") if self._database.is_embedded else ("%s", "%s")))
         with self._database.read() as connection:
-            row = connection.execute(_OF_USER, {"shop": shop_id, "user": user_id}).first()
-        return None if row is None else _score(row)
+            row = connection.exec_driver_sql(statement, (shop_id, user_id)).first()
+        return None if row is None else StoredScore(*row)
 
     def at_risk(
         self, shop_id: str, *, limit: int, bands: Sequence[str] = (), after: Page | None = None
@@ -123,7 +124,8 @@ class Scores:
             return {band: int(count) for band, count in connection.execute(wanted)}
 
 
-_OF_USER = select(scores).where(scores.c.shop_id == bindparam("shop"), scores.c.user_id == bindparam("user"))
+_OF_USER = f"select {', '.join(StoredScore.__dataclass_fields__)} from scores where shop_id = {{}} and user_id = {{}}"
+"""As the driver takes it: the most frequent question of all, and it needs no translation."""
 
 
 def _score(row: Row[Any]) -> StoredScore:
