@@ -194,9 +194,12 @@ def _cohort(i: int) -> RetentionRow:
     return RetentionRow(f"2024-{i + 5:02d}", 900 - 40 * i, tuple(shares))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium of the system; needed in CI, skipped elsewhere if there is none."""
+    """A headless Chromium of the system; needed in CI, skipped elsewhere if there is none.
+
+    Not for the whole session: Playwright's event loop runs as long, and nothing else of the process could run one.
+    """
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         if os.environ.get("EBBTIDE_REQUIRE_SERVICES"):

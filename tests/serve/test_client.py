@@ -7,9 +7,9 @@ import httpx
 import pytest
 from tests.serve.conftest import Site
 
-from ebbtide.core.errors import RetryError
+from ebbtide.core.errors import RefusedError, RetryError
 from ebbtide.pipeline.rescoring import rescore_everybody
-from ebbtide.serve.client import AsyncClient, Client, RefusedError
+from ebbtide.serve.client import AsyncClient, Client
 
 CLICK = {"user_id": "u1", "type": "product_view", "occurred_at": "2024-07-01T10:00:00Z"}
 
@@ -94,6 +94,7 @@ def test_a_refusal_is_not_tried_again_and_tells_the_problem() -> None:
         client.risk("u")
     assert len(calls) == 1
     assert caught.value.problem["detail"] == "{odd}"
+    assert str(caught.value) == "the key does not allow this: {odd}"
 
 
 def test_the_awaited_client_does_the_same() -> None:

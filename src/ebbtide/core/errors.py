@@ -2,7 +2,8 @@
 
     EbbtideError
     ├── InputError              fix the input or the flag                          exit 2
-    │   └── SourceError         a raw file or query cannot be read as described
+    │   ├── SourceError         a raw file or query cannot be read as described
+    │   └── RefusedError        the service refused a call of its client
     ├── ConfigError             fix ebbtide.toml (all its problems at once)        exit 2
     ├── DataError               wait for data, or ask another question             exit 3
     │   ├── SufficiencyError    too few churned or retained users, or too short a history
@@ -18,6 +19,7 @@ A message says what was expected, what came and what to do next. It never holds 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ebbtide.core.language import Text, join_texts
@@ -45,6 +47,17 @@ class SourceError(InputError):
     """A raw file or query cannot be read as the config describes it."""
 
     code = "source"
+
+
+class RefusedError(InputError):
+    """The service understood the call and refused it; `problem` is its answer (RFC 9457)."""
+
+    code = "refused"
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        told = f"{problem.get('title', 'refused')}: {problem.get('detail', '')}"
+        super().__init__(told, told)
+        self.problem = dict(problem)
 
 
 class ConfigError(EbbtideError):

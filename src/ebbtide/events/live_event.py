@@ -65,7 +65,7 @@ def read_events(raw: Sequence[object], rules: EventRules) -> list[LiveEvent | Re
     Events without an `event_id` get one made of user, time, type, item and order; the second, third ... of one call with
     the same key get the suffix `-1`, `-2` ..., so that the same call sent again adds nothing and two equal clicks stay two.
 
-    >>> rules = EventRules(latest_us=to_us(datetime(2024, 1, 2, tzinfo=UTC)))
+    >>> rules = EventRules(latest_us=1_704_153_600_000_000)
     >>> good, bad = read_events([{"user_id": "u", "type": "order", "occurred_at": "2024-01-01T10:00:00Z"}, {}], rules)
     >>> good.occurred_us, bad.reason.value
     (1704103200000000, 'missing_user')

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import httpx
 
-from ebbtide.core.errors import InputError, RetryError
+from ebbtide.core.errors import RefusedError, RetryError
 
 MOST_EVENTS = 1_000
 _AGAIN = frozenset((429, 502, 503, 504))
@@ -60,17 +60,6 @@ class Risk:
         known = {name: told.get(name) for name in cls.__dataclass_fields__}
         reasons = known["reasons"]
         return cls(**{**known, "reasons": None if reasons is None else tuple(reasons)})  # type: ignore[arg-type]
-
-
-class RefusedError(InputError):
-    """The service understood the call and refused it; `problem` is its answer (RFC 9457)."""
-
-    code = "refused"
-
-    def __init__(self, problem: Mapping[str, Any]) -> None:
-        detail = f"{problem.get('title', 'refused')}: {problem.get('detail', '')}"
-        super().__init__(detail.replace("{", "{{").replace("}", "}}"), detail.replace("{", "{{").replace("}", "}}"))
-        self.problem = dict(problem)
 
 
 @dataclass(frozen=True)
