@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,3 +103,15 @@ def test_a_new_store_goes_on_behind_what_the_lake_has_counted(database: Database
     inbox.add([incoming("2")], 11)
     assert inbox.newest("a") == 51
     assert [e.fields["event_id"] for e in inbox.after("a", 50, 10)] == ["2"]
+
+
+def test_who_follows_the_inbox_reads_what_is_new_and_nothing_else(tmp_path: Path) -> None:
+    """The plan of the embedded store: a search by number, no sorting; else each look would walk over everything."""
+    database = Database.open(f"sqlite:///{tmp_path}/service.db")
+    new = "inbox where shop_id = 'a' and seq > 5"
+    for query in (f"select seq, user_id from {new} order by seq limit 9", f"select count(*) from {new}"):
+        with database.read() as connection:
+            plan = str(connection.exec_driver_sql(f"explain query plan {query}").all())
+        assert "ix_inbox_seq (shop_id=? AND seq>?)" in plan
+        assert "TEMP B-TREE" not in plan
+    database.close()

@@ -34,6 +34,7 @@ inbox = Table(
     Column("ingested_us", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("ix_inbox_user", "shop_id", "user_id", "seq"),
+    Index("ix_inbox_seq", "shop_id", "seq"),
     sqlite_autoincrement=True,
 )
 """Accepted events in the order of their commits, until they have been in the lake for a while. `event_key`: hash of shop
