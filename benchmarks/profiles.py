@@ -1,6 +1,6 @@
 """How long does the profile of one user take, in process, warm, on one thread? Bar: at most 20 ms.
 
-    POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/profile.py [--users 4000] [--workspace FOLDER]
+    POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/profiles.py [--users 4000] [--workspace FOLDER]
 
 A simulated shop is written, ingested and trained (`auto`), unless `--workspace` names one that is. Then the profiles of
 `--asked` users drawn at random are made one after another: reading the user's events from the lake, features, score with
