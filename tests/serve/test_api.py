@@ -233,3 +233,13 @@ def test_campaigns_and_plans_answer(site: Site) -> None:
     assert site.call("GET", "/v1/campaigns").json() == {"campaigns": []}
     assert site.call("GET", "/v1/plan", params={"budget": "nan"}).status_code == 422
     assert site.call("GET", "/v1/plan", params={"budget": 100}).status_code == 400  # this shop declares no actions
+
+
+def test_words_of_a_stranger_become_no_labels_and_no_memory(site: Site) -> None:
+    """Methods and secrets may be any text: figures and what is remembered must not grow with them."""
+    for number in range(3):
+        site.client.request(f"ANA{number}", "/v1/models", headers={"Authorization": "Bearer " + "x" * 20_000})
+    site.client.get("/v1/models", headers={"Authorization": "Bearer wrong-one"})
+    assert "ANA" not in site.client.get("/metrics").text
+    assert all(isinstance(name, bytes) and len(name) == 32 for name in site.service.gate._known)
+    assert len(site.service.gate._known) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,8 @@ from ebbtide.serve.tokens import Tokens
 from ebbtide.store.keys import Key, Keys
 
 REMEMBERED_SECONDS = 2.0
-_MOST = 10_000
+_MOST, _LONGEST = 10_000, 16_384
+"""Secrets that are remembered, by their hash, and characters of the longest that is looked at."""
 _SEND = Text(
     "send `Authorization: Bearer KEY` with a live key; `ebbtide keys create` makes one",
     "请发送 `Authorization: Bearer KEY`，并使用有效密钥；`ebbtide keys create` 可创建",
@@ -52,7 +54,7 @@ class Gate:
         self, keys: Keys, *, now_us: Callable[[], int], rate: float, burst: int, tokens: Tokens | None = None
     ) -> None:
         self._keys, self._now_us, self._rate, self._burst, self._tokens = keys, now_us, rate, burst, tokens
-        self._known: OrderedDict[str, tuple[float, Key | None]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, Key | None]] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     async def admit(self, request: Request, scope: str) -> Caller:
@@ -71,14 +73,16 @@ class Gate:
         return Caller(key.key_id, key.shop_id, key)
 
     async def _find(self, secret: str) -> Key | None:
-        now = time.monotonic()
-        known = self._known.get(secret)
+        if len(secret) > _LONGEST:
+            return None
+        now, name = time.monotonic(), hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(name)
         if known is None or now - known[0] >= REMEMBERED_SECONDS:
             if self._tokens is not None and self._tokens.is_token(secret):
                 found = await anyio.to_thread.run_sync(self._tokens.read, secret)
             else:
                 found = self._keys.find(secret, now_us=self._now_us())
-            known = self._known[secret] = (now, found)
+            known = self._known[name] = (now, found)
             if len(self._known) > _MOST:
                 self._known.popitem(last=False)
         key = known[1]

@@ -27,6 +27,7 @@ from ebbtide.serve.service import Service
 
 log = logging.getLogger("ebbtide.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -107,9 +108,10 @@ class Envelope:
     def _tell(self, scope: Scope, status: int, seconds: float, ids: tuple[str, str]) -> None:
         """`ids`: of the request, and of the trace if there is one."""
         route = _route(scope)
-        self._service.metrics.requests.labels(route, scope["method"], str(status)).observe(seconds)
+        method = scope["method"] if scope["method"] in _METHODS else "other"  # a caller may send any word
+        self._service.metrics.requests.labels(route, method, str(status)).observe(seconds)
         log.info(
-            "%s %s %s", scope["method"], route, status,
+            "%s %s %s", method, route, status,
             extra={
                 "request_id": ids[0], "milliseconds": round(1000 * seconds, 2), **({"trace_id": ids[1]} if ids[1] else {})
             },
