@@ -17,7 +17,7 @@ import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.churn.labels import NEVER_US, labelled_cohorts
-from ebbtide.core.errors import DataError
+from ebbtide.core.errors import DataError, InputError
 from ebbtide.core.ids import hash_texts, sampled_users, share_that_fits
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
@@ -89,6 +89,16 @@ class Population:
 def known_events(shard: pl.DataFrame, until: datetime) -> pl.DataFrame:
     """The events that were known at `until`."""
     return shard.filter((pl.col("occurred_at") <= until) & (pl.col("ingested_at") <= until))
+
+
+def unknown_user(as_of: datetime) -> InputError:
+    """The error for a user of whom nothing was known at a moment."""
+    return InputError(
+        "no event of this user was known at {as_of:%Y-%m-%d %H:%M} UTC: check the id (text, with leading zeros) "
+        "and --as-of",
+        "截至 {as_of:%Y-%m-%d %H:%M} UTC 没有该用户的事件：请检查 id（文本，含前导零）与 --as-of",
+        as_of=as_of,
+    )
 
 
 def survey(lake: Shards, definition: ChurnDefinition, until: datetime, progress: Progress = silent) -> Survey:

@@ -12,11 +12,10 @@ import polars as pl
 
 from ebbtide.churn.event_words import EVENT_WORDS
 from ebbtide.core.config import Config
-from ebbtide.core.errors import InputError
 from ebbtide.core.language import Language, Text
 from ebbtide.core.sections import Readable, Section
 from ebbtide.explain.history import History, history_of
-from ebbtide.pipeline.dataset import known_events
+from ebbtide.pipeline.dataset import known_events, unknown_user
 from ebbtide.pipeline.listing import BAND_WORDS, reason_lines, signed
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import score_shard
@@ -70,12 +69,7 @@ def explain(
     as_of = as_of or newest_moment(lake)
     events = known_events(lake.read_user(user_id), as_of)
     if not len(events):
-        raise InputError(
-            "no event of this user was known at {as_of:%Y-%m-%d %H:%M} UTC: check the id (text, with leading zeros) "
-            "and --as-of",
-            "截至 {as_of:%Y-%m-%d %H:%M} UTC 没有该用户的事件：请检查 id（文本，含前导零）与 --as-of",
-            as_of=as_of,
-        )
+        raise unknown_user(as_of)
     scored = score_shard(events, as_of, loaded, reasons="all", language=language or config.shop.language)
     return Explanation(user_id, as_of, _row(scored), history_of(events, as_of=as_of))
 

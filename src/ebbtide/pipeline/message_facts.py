@@ -10,11 +10,10 @@ import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
-from ebbtide.core.errors import InputError
 from ebbtide.core.windows import days
 from ebbtide.events.lake import Lake
 from ebbtide.features.encode import encode
-from ebbtide.pipeline.dataset import known_events
+from ebbtide.pipeline.dataset import known_events, unknown_user
 from ebbtide.pipeline.profile_reference import facts_and_habits
 
 ONE_BY_ONE = 20
@@ -37,10 +36,7 @@ def facts_of_users(
         known = known_events(part, at).filter(pl.col("user_id").is_in(wanted))
         found |= _facts(config, known, at, name)
     if not found.keys() >= set(user_ids):
-        raise InputError(
-            "no event of this user was known at that moment: check the id (text, with leading zeros) and --as-of",
-            "该时点没有该用户的事件：请检查 id（文本，含前导零）与 --as-of",
-        )
+        raise unknown_user(at)
     return found
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from ebbtide.core.config import Config
-from ebbtide.core.errors import InputError
 from ebbtide.core.language import Language
 from ebbtide.explain.changes import changes_of
 from ebbtide.explain.profile import Profile
 from ebbtide.explain.reference import Reference
 from ebbtide.models.bundle import Bundle
-from ebbtide.pipeline.dataset import known_events
+from ebbtide.pipeline.dataset import known_events, unknown_user
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile_reference import survey_reference
 from ebbtide.pipeline.profiles import finish_profiles, profile_known, reference_of
@@ -48,12 +47,7 @@ def profile_user(
     them was known at `as_of`."""
     known = known_events(events, as_of)
     if not len(known):
-        raise InputError(
-            "no event of this user was known at {as_of:%Y-%m-%d %H:%M} UTC: check the id (text, with leading zeros) "
-            "and --as-of",
-            "截至 {as_of:%Y-%m-%d %H:%M} UTC 没有该用户的事件：请检查 id（文本，含前导零）与 --as-of",
-            as_of=as_of,
-        )
+        raise unknown_user(as_of)
     found = profile_known(known, as_of, bundle, config, reasons="all", language=language)
     row = finish_profiles(found, reference).row(0, named=True)
     names = reference.clusters.names() if reference.clusters else ()
