@@ -27,6 +27,19 @@ def test_migrating_again_or_from_several_processes_at_once_changes_nothing(store
         database.close()
 
 
+def test_processes_that_make_the_embedded_store_at_once_wait_for_one_another(tmp_path: Path) -> None:
+    """Many first openings: switching to the write-ahead log is refused to all but one, who must then look again."""
+
+    def open_and_close(number: int) -> bool:
+        opened = Database.open(f"sqlite:///{tmp_path}/{number % 12}.db")
+        current = opened.is_current()
+        opened.close()
+        return current
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(open_and_close, sorted(list(range(12)) * 6)))
+
+
 def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
     row = {"shop_id": "a", "name": "n", "position": 1, "at_us": 0}
 

@@ -66,7 +66,7 @@ _NO_EXTRA = Text("the live service is not installed here", "此处未安装实�
 def _config(places: Places) -> Found:
     config = load_config(places.config)
     found = Text(
-        "ebbtide.toml is valid: {sources} sources, no {outcome} within {horizon} is churn",
+        "ebbtide.toml is valid: sources: {sources}; no {outcome} within {horizon} is churn",
         "ebbtide.toml 有效：{sources} 个来源；{horizon} 内没有 {outcome} 即为流失",
     )
     return (
@@ -132,7 +132,7 @@ def _lake(places: Places) -> Found:
         return "warning", Text("no event yet", "尚无事件"), _INGEST
     lake.read_bucket(min(files, key=lambda f: f.rows).bucket, ["user_id"])
     found = Text(
-        "{rows:,} events in {files} files, the newest of {last:%Y-%m-%d %H:%M}",
+        "{rows:,} events (files: {files}), the newest of {last:%Y-%m-%d %H:%M}",
         "{files} 个文件共 {rows:,} 条事件，最新 {last:%Y-%m-%d %H:%M}",
     )
     told = found.format(rows=sum(f.rows for f in files), files=len(files), last=from_us(max(f.last_us for f in files)))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 from alembic import command
@@ -21,6 +24,9 @@ from ebbtide.core.errors import InputError, RetryError
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _INBOX_LOCK = 0x0EBB71DE  # any number that no other program on the server uses for its advisory locks
 _WRITE = "ebbtide_write"
+_MIGRATING = Lock()
+"""Alembic keeps what it does in globals: one migration at a time in a process, of whatever database."""
+_PATIENCE_SECONDS, _LOOK_SECONDS = 30.0, 0.02
 
 
 class Database:
@@ -76,7 +82,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the tables to the newest version; several processes may do so at once."""
-        with self.write(in_order=True) as connection:
+        with _MIGRATING, self.write(in_order=True) as connection:
             command.upgrade(_alembic(connection), "head")
 
     def is_current(self) -> bool:
@@ -136,7 +142,7 @@ def _engine(url: str, kind: str) -> Engine:
     file = make_url(url).database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30.0})
+    engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS})
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
@@ -144,8 +150,24 @@ def _engine(url: str, kind: str) -> Engine:
 
 def _prepare(connection: Any, record: object) -> None:
     connection.isolation_level = None  # transactions begin where we say so, not at the first change
-    for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on", "cache_size = -65536"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = full", "foreign_keys = on", "cache_size = -65536"):
         connection.execute(f"pragma {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to the write-ahead log. Where several processes make the file at once, SQLite answers all but one of them
+    that it is locked, without the patience that it has elsewhere."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as fault:
+            if "locked" not in str(fault) or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
