@@ -125,25 +125,38 @@ def test_value_and_band_narrow_a_rule() -> None:
         assert len(see_scores([rule], BANDS, {"u": score(0.1, 0)}, {"u": score(p, 1, worth=worth)}, {})[0]) == count
 
 
-def test_the_newest_event_of_a_user_sets_the_timer_and_what_follows_stops_it() -> None:
-    now = 10 * HOUR_US
-    events = [("u1", "cart_add", 9 * HOUR_US), ("u1", "cart_add", 8 * HOUR_US), ("u2", "cart_add", 8 * HOUR_US),
-              ("u2", "order", 8 * HOUR_US), ("u3", "order", 8 * HOUR_US), ("u3", "cart_add", 9 * HOUR_US),
-              ("u4", "search", 9 * HOUR_US), ("u5", "cart_add", 5 * HOUR_US)]  # fmt: skip
-    timers, stops = see_events([CART], events, now)
-    assert timers == [Timer("cart", u, 9 * HOUR_US, 11 * HOUR_US) for u in ("u1", "u3")]
-    assert stops == {"cart": {"u2": 8 * HOUR_US, "u3": 8 * HOUR_US}}
-    timers, stops = see_events([SILENT], events, now)
-    assert {t.user_id: t.due_us - 14 * DAY_US for t in timers}["u3"] == 9 * HOUR_US
+def test_an_event_sets_a_timer_unless_it_is_renewed_or_followed_in_time() -> None:
+    known = 10
+    events = [("u1", "cart_add", 9), ("u1", "cart_add", 8), ("u2", "cart_add", 8), ("u2", "order", 8), ("u3", "order", 8),
+              ("u3", "cart_add", 9), ("u4", "search", 9), ("u5", "cart_add", 5), ("u6", "cart_add", 7), ("u6", "cart_add", 10),
+              ("u7", "cart_add", 7), ("u7", "order", 10)]  # fmt: skip
+    told = [(user, kind, at * HOUR_US, known * HOUR_US) for user, kind, at in events]
+    timers, stops = see_events([CART], told)
+    assert {(t.user_id, t.since_us // HOUR_US) for t in timers} == {
+        ("u1", 9),
+        ("u3", 9),
+        ("u6", 7),
+        ("u6", 10),
+        ("u7", 7),
+    }
+    assert all(t.due_us == t.since_us + 2 * HOUR_US for t in timers)
+    assert stops == {"cart": [("u2", 8 * HOUR_US), ("u3", 8 * HOUR_US), ("u7", 10 * HOUR_US)]}
+    timers, stops = see_events([SILENT], told)
+    assert {(t.user_id, (t.due_us - 14 * DAY_US) // HOUR_US) for t in timers if t.user_id in ("u3", "u7")} == {
+        ("u3", 9), ("u7", 10)
+    }  # fmt: skip
     assert stops == {}
 
 
-def test_a_timer_is_due_only_while_nothing_has_followed() -> None:
+def test_whether_a_timer_is_due_is_asked_of_its_own_time_and_silence_of_now() -> None:
     timer = Timer("cart", "u", 10, 20)
-    assert still_due(CART, timer, {"cart_add": 10, "order": 9, "search": 15})
-    assert not still_due(CART, timer, {"cart_add": 10, "order": 10})
-    assert not still_due(CART, timer, {"cart_add": 11})
-    assert not still_due(SILENT, timer, {"search": 15})
+    assert still_due(CART, timer, [("cart_add", 10), ("order", 9), ("search", 15)])
+    assert not still_due(CART, timer, [("cart_add", 10), ("order", 10)])
+    assert not still_due(CART, timer, [("cart_add", 20)])
+    assert not still_due(CART, timer, [("order", 20)])
+    assert still_due(CART, timer, [("order", 21), ("cart_add", 21)])
+    assert not still_due(SILENT, timer, [("search", 15)])
+    assert not still_due(SILENT, timer, [("search", 25)])
 
 
 def config(**alerts: Any) -> Config:

@@ -19,7 +19,7 @@ from ebbtide.core.errors import InputError
 from ebbtide.core.windows import to_us
 from ebbtide.events.tables import append_rows
 from ebbtide.pipeline.alert_message import AlertMessage
-from ebbtide.pipeline.alerting import Alerting, make_react
+from ebbtide.pipeline.alerting import Alerting, Raised, make_react
 from ebbtide.pipeline.alerts import (
     AlertFilter,
     change_alert,
@@ -195,6 +195,22 @@ def test_a_log_told_belatedly_alarms_nobody(service: Service) -> None:
     rescore_touched(service.live, react=alerting.react)
     assert alerting.fire_due(service.live).opened == 1
     assert [a.user_id for a in service.alerts()] == ["late"]
+
+
+def test_a_rule_tells_the_same_however_late_scoring_and_timers_run(service: Service) -> None:
+    """Nothing runs for a day: what was not followed within its time is told, also if it was followed later, or began anew."""
+    alerting, minute = service.alerting(CART), timedelta(minutes=1)
+    happens = {"forgot": [("cart_add", 0)], "bought": [("cart_add", 0), ("order", 119)], "too-late": [("cart_add", 0), ("order", 121)],
+               "twice": [("cart_add", 0), ("cart_add", 121)], "again": [("cart_add", 0), ("cart_add", 119), ("order", 130)]}  # fmt: skip
+    for user, events in happens.items():
+        for kind, minutes in events:
+            service.now = UNTIL + minutes * minute
+            service.tell(user, kind, service.now)
+    service.now = UNTIL + timedelta(days=1)
+    rescore_touched(service.live, react=alerting.react)
+    assert alerting.fire_due(service.live).opened == 4
+    assert sorted(a.user_id for a in service.alerts()) == ["forgot", "too-late", "twice", "twice"]
+    assert alerting.fire_due(service.live) == Raised(0, 0)
 
 
 def test_valuable_customers_who_fall_silent_are_told_also_if_they_were_silent_before_the_rule(service: Service) -> None:

@@ -137,18 +137,22 @@ def test_pauses_grow_with_failed_trials_up_to_a_limit() -> None:
     assert pauses == [10, 20, 40, 80, 160, *[300] * 7]
 
 
-def test_a_timer_is_renewed_by_newer_events_only_and_stopped_by_what_follows(database: Database) -> None:
+def test_a_timer_gives_way_to_a_newer_one_and_is_stopped_by_what_follows_in_its_time_only(database: Database) -> None:
     timers = Timers(database)
     with database.write() as connection:
         Timers.set_within(connection, "a", [Timer("cart", "u1", 10, 20), Timer("cart", "u2", 10, 20)])
-        Timers.set_within(connection, "a", [Timer("cart", "u1", 9, 19), Timer("cart", "u2", 11, 21)])
-    assert timers.due("a", 99, 9) == [Timer("cart", "u1", 10, 20), Timer("cart", "u2", 11, 21)]
+        Timers.set_within(connection, "a", [Timer("cart", "u1", 21, 31), Timer("cart", "u2", 11, 21)])
+    assert timers.due("a", 99, 9) == [
+        Timer("cart", "u1", 10, 20),
+        Timer("cart", "u2", 11, 21),
+        Timer("cart", "u1", 21, 31),
+    ]
     assert timers.due("a", 19, 9) == []
     assert timers.next_due_us("a") == 20
     with database.write() as connection:
-        Timers.stop_within(connection, "a", "cart", {"u1": 10, "u2": 10})
-        Timers.stop_within(connection, "a", "other", {"u2": 99})
-    assert timers.due("a", 99, 9) == [Timer("cart", "u2", 11, 21)]
+        Timers.stop_within(connection, "a", "cart", [("u1", 9), ("u1", 21), ("u2", 10), ("u2", 22)])
+        Timers.stop_within(connection, "a", "other", [("u2", 12)])
+    assert timers.due("a", 99, 9) == [Timer("cart", "u1", 10, 20), Timer("cart", "u2", 11, 21)]
 
 
 def test_a_timer_is_taken_once_and_not_if_it_was_renewed_meanwhile(database: Database) -> None:

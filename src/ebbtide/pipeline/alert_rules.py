@@ -6,6 +6,7 @@ is told is decided by `alert_gates`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ _STEPS = 50
 _TINY = 1e-12
 
 Low = tuple[int, float]
+Happening = tuple[str, str, int, int]
+"""User, type, when it occurred and when it became known, in UTC microseconds."""
 
 
 @dataclass(frozen=True)
@@ -112,37 +115,52 @@ def fits(rule: AlertConfig, bands: BandsConfig, score: StoredScore | None) -> bo
 
 
 def see_events(
-    rules: Sequence[AlertConfig], events: Iterable[tuple[str, str, int]], now_us: int
-) -> tuple[list[Timer], dict[str, dict[str, int]]]:
-    """Timers to set, and by rule those to stop, for events (user, type, occurred): of each user the newest counts.
+    rules: Sequence[AlertConfig], events: Iterable[Happening]
+) -> tuple[list[Timer], dict[str, list[tuple[str, int]]]]:
+    """Timers to set, and by rule the (user, moment) that stop timers.
 
-    What is waited for counts also at the very moment of what it should follow: clocks are coarse. What occurred so long
-    ago that twice the rule's time has passed starts no timer: a log that is told belatedly is no
-    reason to call anybody.
+    What is waited for counts also at the very moment of what it should follow: clocks are coarse. What became known so long
+    after it occurred that twice the rule's time had passed starts no timer: a log that is told belatedly is no reason to
+    call anybody. How late the events are looked at here changes nothing.
     """
-    by_type = _newest_by_type(events)
-    timers, stops = list[Timer](), dict[str, dict[str, int]]()
+    by_type = _moments_by_type(events)
+    timers, stops = list[Timer](), dict[str, list[tuple[str, int]]]()
     for rule in rules:
         if rule.when not in ("unfollowed", "silent"):
             continue
-        did = _newest(by_type, rule.did if rule.when == "unfollowed" else None)
-        stop = _newest(by_type, rule.but_not) if rule.when == "unfollowed" else {}
-        within = span_us(rule.within)
-        timers += [
-            Timer(rule.name, user, since, since + within)
-            for user, since in did.items()
-            if since > stop.get(user, -1) and since + 2 * within > now_us
-        ]
+        did = _moments(by_type, rule.did if rule.when == "unfollowed" else by_type)
+        stop = _moments(by_type, rule.but_not) if rule.when == "unfollowed" else {}
+        for user, moments in did.items():
+            timers += _timers(rule, user, moments, stop.get(user, {}))
         if stop:
-            stops[rule.name] = stop
+            stops[rule.name] = [(user, moment) for user, moments in stop.items() for moment in moments]
     return timers, stops
 
 
-def still_due(rule: AlertConfig, timer: Timer, history: Mapping[str, int]) -> bool:
-    """Whether nothing has happened since the timer began that stops it; `history`: newest moment of each type of a user."""
-    renewed = max((us for t, us in history.items() if rule.when == "silent" or t in rule.did), default=0)
-    stopped = max((us for t, us in history.items() if t in rule.but_not), default=0)
-    return renewed <= timer.since_us and stopped < timer.since_us
+def _timers(rule: AlertConfig, user: str, did: Mapping[int, int], stop: Iterable[int]) -> list[Timer]:
+    """The timers of one user; `did`: moment -> when it became known. One that is renewed or stopped in time is none."""
+    within, found = span_us(rule.within), list[Timer]()
+    moments, stopping = sorted(did), sorted(stop)
+    for since, renewed in zip(moments, [*moments[1:], None], strict=True):
+        due = since + within
+        place = bisect_left(stopping, since)
+        stopped = place < len(stopping) and stopping[place] <= due
+        again = renewed is not None and (rule.when == "silent" or renewed <= due)
+        if not stopped and not again and did[since] < due + within:
+            found.append(Timer(rule.name, user, since, due))
+    return found
+
+
+def still_due(rule: AlertConfig, timer: Timer, happened: Iterable[tuple[str, int]]) -> bool:
+    """Whether what was waited for is missing; `happened`: type and moment of what is known of the user from `since_us` on.
+
+    `unfollowed` asks about `[since, due]`, however late the timer is looked at: what came after its time is too late, and
+    what began anew after its time has a timer of its own. `silent` asks about now: who is back is not silent.
+    """
+    if rule.when == "silent":
+        return all(us <= timer.since_us for _, us in happened)
+    in_time = [(kind, us) for kind, us in happened if timer.since_us <= us <= timer.due_us]
+    return not any(kind in rule.but_not or (kind in rule.did and us > timer.since_us) for kind, us in in_time)
 
 
 def _enters(
@@ -192,21 +210,21 @@ def _limit(rule: AlertConfig, bands: BandsConfig) -> float:
     return bands.medium if rule.band == "medium" else bands.high
 
 
-def _newest_by_type(events: Iterable[tuple[str, str, int]]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for user, kind, us in events:
-        of_type = found.setdefault(kind, {})
-        if us > of_type.get(user, -1):
-            of_type[user] = us
+def _moments_by_type(events: Iterable[Happening]) -> dict[str, dict[str, dict[int, int]]]:
+    """Type -> user -> moment -> when it first became known."""
+    found: dict[str, dict[str, dict[int, int]]] = {}
+    for user, kind, us, known in events:
+        moments = found.setdefault(kind, {}).setdefault(user, {})
+        moments[us] = min(known, moments.get(us, known))
     return found
 
 
-def _newest(by_type: Mapping[str, Mapping[str, int]], types: Sequence[str] | None) -> dict[str, int]:
-    """The newest moment of each user among these types; None: all."""
-    found: dict[str, int] = {}
-    for kind, users in by_type.items():
-        if types is None or kind in types:
-            for user, us in users.items():
-                if us > found.get(user, -1):
-                    found[user] = us
+def _moments(by_type: Mapping[str, Mapping[str, Mapping[int, int]]], types: Iterable[str]) -> dict[str, dict[int, int]]:
+    """User -> moment -> when it first became known, over these types."""
+    found: dict[str, dict[int, int]] = {}
+    for kind in types:
+        for user, moments in by_type.get(kind, {}).items():
+            own = found.setdefault(user, {})
+            for us, known in moments.items():
+                own[us] = min(known, own.get(us, known))
     return found

@@ -39,7 +39,7 @@ from ebbtide.pipeline.rescoring import Change, React, ignore
 from ebbtide.store.alert_memory import counts_of_day, lock_alerts, memories_of, remember, set_counts
 from ebbtide.store.alerts import Alert, Alerts
 from ebbtide.store.outbox import NewMessage, Outbox
-from ebbtide.store.timers import Timers
+from ebbtide.store.timers import Timer, Timers
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,15 @@ class Alerting:
         if not due:
             return Raised(0, 0)
         users = list(dict.fromkeys(timer.user_id for timer in due))
-        history, scores = _newest(shop.histories.of_users(users), now), shop.scores.of_users(shop.shop_id, users)
+        happened = _happened(shop.histories.of_users(users), due, now)
+        scores = shop.scores.of_users(shop.shop_id, users)
         bands = shop.served.bundle.config.bands
         with shop.database.write() as connection:
             lock_alerts(connection, shop.shop_id)
             seen = []
             for timer in Timers.take_within(connection, shop.shop_id, due):
                 rule, score = self._rules.get(timer.rule), scores.get(timer.user_id)
-                if rule and still_due(rule, timer, history.get(timer.user_id, {})) and fits(rule, bands, score):
+                if rule and still_due(rule, timer, happened.get(timer.user_id, ())) and fits(rule, bands, score):
                     since = {"since": from_us(timer.since_us).isoformat()}
                     seen.append(Sighting(rule, timer.user_id, to_us(now), score, since))
             memories = _memories(connection, shop.shop_id, [s.user_id for s in seen])
@@ -104,8 +105,9 @@ class Alerting:
         now, count = shop.now(), 0
         for events in shop.histories.everybody():
             known = events.filter((pl.col("occurred_at") <= now) & (pl.col("ingested_at") <= now))
-            rows = known.select("user_id", "type", pl.col("occurred_at").dt.epoch("us")).iter_rows()
-            timers = [t for t in see_events(self._config.alert, rows, to_us(now))[0] if t.due_us > to_us(now)]
+            moments = (pl.col(name).dt.epoch("us") for name in ("occurred_at", "ingested_at"))
+            rows = known.select("user_id", "type", *moments).iter_rows()
+            timers = [t for t in see_events(self._config.alert, rows)[0] if t.due_us > to_us(now)]
             with shop.database.write() as connection:
                 Timers.set_within(connection, shop.shop_id, timers)
             count += len(timers)
@@ -118,10 +120,10 @@ class Alerting:
     def _set_timers(self, connection: Connection, change: Change) -> None:
         shop = change.shop
         stored = shop.inbox.after(shop.shop_id, change.since, change.up_to - change.since, until=change.up_to)
-        events = ((e.user_id, e.fields["type"], e.fields["occurred_at"]) for e in stored)
-        timers, stops = see_events(self._config.alert, events, to_us(change.as_of))
-        for rule, latest in stops.items():
-            Timers.stop_within(connection, shop.shop_id, rule, latest)
+        events = ((e.user_id, e.fields["type"], e.fields["occurred_at"], e.fields["ingested_at"]) for e in stored)
+        timers, stops = see_events(self._config.alert, events)
+        for rule, moments in stops.items():
+            Timers.stop_within(connection, shop.shop_id, rule, moments)
         Timers.set_within(connection, shop.shop_id, timers)
 
     def _raise(
@@ -211,16 +213,22 @@ def _memories(connection: Connection, shop_id: str, users: Sequence[str]) -> dic
     return {user: Memory(**state) for user, state in memories_of(connection, shop_id, users).items()}
 
 
-def _newest(events: pl.DataFrame, now: datetime) -> dict[str, dict[str, int]]:
-    """By user and type the newest moment that is known now."""
+def _happened(events: pl.DataFrame, timers: Sequence[Timer], now: datetime) -> dict[str, list[tuple[str, int]]]:
+    """By user the type and moment of each event that is known now, from the user's earliest timer on."""
+    since = pl.DataFrame({"user_id": [t.user_id for t in timers], "since": [t.since_us for t in timers]})
+    since = since.group_by("user_id").agg(pl.col("since").min())
     known = events.filter((pl.col("occurred_at") <= now) & (pl.col("ingested_at") <= now))
-    newest = known.group_by("user_id", "type").agg(pl.col("occurred_at").max().dt.epoch("us"))
-    found: dict[str, dict[str, int]] = {}
-    for user, kind, us in newest.iter_rows():
-        found.setdefault(user, {})[kind] = us
+    moments = known.select("user_id", "type", pl.col("occurred_at").dt.epoch("us").alias("us")).join(
+        since, on="user_id"
+    )
+    found: dict[str, list[tuple[str, int]]] = {}
+    for user, kind, us in moments.filter(pl.col("us") >= pl.col("since")).select("user_id", "type", "us").iter_rows():
+        found.setdefault(user, []).append((kind, us))
     return found
 
 
 def _alert_id(shop_id: str, sighting: Sighting) -> str:
-    told = json.dumps([shop_id, sighting.rule.name, sighting.user_id, sighting.at_us])
+    """Made of what was seen; of a timer, when it began: two that are looked at together are two alerts."""
+    moment = sighting.detail.get("since", sighting.at_us)
+    told = json.dumps([shop_id, sighting.rule.name, sighting.user_id, moment])
     return f"alr_{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"

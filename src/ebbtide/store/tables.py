@@ -179,7 +179,7 @@ timers = Table(
     Column("shop_id", String(64), primary_key=True),
     Column("rule", String(64), primary_key=True),
     Column("user_id", String(256), primary_key=True),
-    Column("since_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, primary_key=True),
     Column("due_us", BigInteger, nullable=False),
     Index("ix_timers_due", "shop_id", "due_us"),
 )

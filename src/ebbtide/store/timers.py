@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, tuple_
 
 from ebbtide.store.database import Database, upserting
 from ebbtide.store.tables import timers
@@ -32,29 +32,19 @@ class Timers:
 
     @staticmethod
     def set_within(connection: Connection, shop_id: str, rows: Sequence[Timer]) -> None:
-        """Set timers; one that is there already stays if it is newer. No rule and user twice in `rows`."""
+        """Set timers. One of the same rule and user that is not due yet when a newer one begins gives way to it."""
         if not rows:
             return
-        added = upserting(connection, timers)
-        newer = {"since_us": added.excluded.since_us, "due_us": added.excluded.due_us}
-        upsert = added.on_conflict_do_update(
-            index_elements=["shop_id", "rule", "user_id"],
-            set_=newer,
-            where=timers.c.since_us <= added.excluded.since_us,
-        )
-        connection.execute(upsert, [{"shop_id": shop_id, **_values(row)} for row in rows])
+        newer = (timers.c.since_us < bindparam("moment")) & (timers.c.due_us >= bindparam("moment"))
+        _remove(connection, shop_id, newer, [(row.rule, row.user_id, row.since_us) for row in rows])
+        added = upserting(connection, timers).on_conflict_do_nothing()
+        connection.execute(added, [{"shop_id": shop_id, **_values(row)} for row in rows])
 
     @staticmethod
-    def stop_within(connection: Connection, shop_id: str, rule: str, latest: Mapping[str, int]) -> None:
-        """Stop the timers of a rule whose users did what it waits for, at the timer's moment or later."""
-        gone = delete(timers).where(
-            timers.c.shop_id == shop_id,
-            timers.c.rule == rule,
-            timers.c.user_id == bindparam("user"),
-            timers.c.since_us <= bindparam("moment"),
-        )
-        if latest:
-            connection.execute(gone, [{"user": user, "moment": moment} for user, moment in latest.items()])
+    def stop_within(connection: Connection, shop_id: str, rule: str, moments: Sequence[tuple[str, int]]) -> None:
+        """Stop the timers of a rule whose users did what it waits for, from the timer's moment until it is due."""
+        in_time = (timers.c.since_us <= bindparam("moment")) & (timers.c.due_us >= bindparam("moment"))
+        _remove(connection, shop_id, in_time, [(rule, user, moment) for user, moment in moments])
 
     def due(self, shop_id: str, now_us: int, limit: int) -> list[Timer]:
         """The timers that are due, the longest waiting first."""
@@ -78,6 +68,16 @@ class Timers:
             gone = delete(timers).where(timers.c.shop_id == shop_id, key.in_(part)).returning(timers)
             taken += [_timer(row) for row in connection.execute(gone)]
         return taken
+
+
+def _remove(
+    connection: Connection, shop_id: str, which: ColumnElement[bool], rows: Sequence[tuple[str, str, int]]
+) -> None:
+    """Remove the timers of these rules and users for which `which` holds of the moment."""
+    here = (timers.c.shop_id == shop_id, timers.c.rule == bindparam("of_rule"), timers.c.user_id == bindparam("user"))
+    if rows:
+        told = [{"of_rule": rule, "user": user, "moment": moment} for rule, user, moment in rows]
+        connection.execute(delete(timers).where(*here, which), told)
 
 
 def _values(timer: Timer) -> dict[str, Any]:
