@@ -145,6 +145,35 @@ def test_what_a_worker_took_and_did_not_acknowledge_goes_to_another(stream: Stre
     assert sorted(ids(store)) == [f"e{k}" for k in range(5)]
 
 
+def test_what_is_in_hand_is_not_acknowledged_with_what_was_before(kafka_url: str, store: Database) -> None:
+    """A commit that names no offsets would take those of the next micro-batch as well."""
+    stream = StreamConfig(
+        broker="kafka", url=kafka_url, topic=f"ebbtide-test-{uuid.uuid4().hex[:10]}", group="ahead", batch=20
+    )
+    total, lost = 1_000, list[int]()
+
+    async def go() -> None:
+        async with linked(stream) as link:
+            await link.send([message(event(k)) for k in range(total)])
+            taken = 0
+
+            async def take(messages: Sequence[Message]) -> None:
+                nonlocal taken
+                await asyncio.sleep(0.01)
+                if await link.behind() < total - taken:
+                    lost.append(taken)
+                taken += len(messages)
+
+            reading = await link.subscribe(take)
+            await reading.start()
+            await until(lambda: taken == total)
+            await reading.stop()
+            assert await link.behind() == 0
+
+    asyncio.run(go())
+    assert not lost
+
+
 def test_letters_stay_until_they_are_settled(stream: StreamConfig) -> None:
     async def play() -> None:
         async with linked(stream) as link:

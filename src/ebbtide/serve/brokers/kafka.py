@@ -87,7 +87,8 @@ class KafkaLink:
 
         async def parse(raw: Any) -> KafkaMessage:
             """Headers are read by `_message`, which never fails: FastStream's own parser does on bytes that are no text."""
-            return KafkaMessage(body=[], raw_message=raw, consumer=subscriber.consumer, is_manual=True)
+            consumer = _Committing(subscriber.consumer, raw)
+            return KafkaMessage(body=[], raw_message=raw, consumer=consumer, is_manual=True)
 
         subscriber: Any = broker.subscriber(
             Topic(self._stream.topic, declare=False), group_id=self._stream.group, batch=True, max_records=self._stream.batch,
@@ -206,6 +207,28 @@ _REPLAY = ".replay"
 async def _aside(ask: Callable[[], _T]) -> _T:
     """librdkafka waits in the calling thread; the loop goes on meanwhile."""
     return await asyncio.to_thread(ask)
+
+
+class _Committing:
+    """The consumer as one micro-batch sees it: its acknowledgement covers these messages and no others.
+
+    FastStream's own commit names no offsets, so librdkafka takes, a moment later, whatever it has handed out by then: the next
+    micro-batch too, which a kill would lose.
+    """
+
+    def __init__(self, consumer: Any, messages: Sequence[Any]) -> None:
+        self._consumer, self._messages = consumer, messages
+
+    async def commit(self) -> None:
+        behind: dict[tuple[str, int], int] = {}
+        for raw in self._messages:
+            place = (raw.topic(), raw.partition())
+            behind[place] = max(behind.get(place, 0), raw.offset() + 1)
+        places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
+        self._consumer.consumer.commit(offsets=places, asynchronous=True)
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        await self._consumer.seek(topic, partition, offset)
 
 
 async def _read_batch(message: Any) -> list[Message]:
