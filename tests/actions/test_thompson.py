@@ -106,13 +106,33 @@ def test_expected_worth_is_value_times_the_change_in_staying(actions: Any) -> No
     assert worth[:, 1].mean() == pytest.approx(-0.231 * 50, abs=1.0)
 
 
-def test_measured_effects_stand_before_assumed_ones(make_actions: Make) -> None:
+def test_what_is_measured_and_what_is_assumed_count_by_their_precision(make_actions: Make) -> None:
+    """By hand for `b`: assumed 0.5 x (10, 20) x 0.1 = (0.5, 1), with itself as standard error, on average 0.75; measured
+    (3, 4) with an error of 0.75: half and half."""
     first, second, third = make_actions(
         {"name": "a", "assumed_effect": 0.1}, {"name": "b", "assumed_effect": 0.1}, {"name": "c"}
     )
-    told = {"b": Measured(np.array([3.0, 4.0]), np.array([1.0, -1.0])), "unheard of": Measured(NOBODY, NOBODY)}
-    at_risk, all_ = np.array([10.0, 20.0]), (first, second, third)
+    z, at_risk, all_ = 1.6448536269514722, np.array([10.0, 20.0]), (first, second, third)
+    told = {
+        "b": Measured(np.array([3.0, 4.0]), np.array([3.0, 4.0]) - 0.75 * z),
+        "c": Measured(np.array([3.0, 4.0]), np.array([1.0, -1.0])),
+        "unheard of": Measured(NOBODY, NOBODY),
+    }
     found = effects_of(at_risk, all_, told, margin=0.5)
-    assert found.source == ("assumed", "measured", "unknown")
-    assert found.worth.tolist() == [[0.5, 3.0, 0.0], [1.0, 4.0, 0.0]]
-    assert effects_of(at_risk, all_, told, margin=0.5, cautious=True).worth[:, 1].tolist() == [1.0, -1.0]
+    assert found.source == ("assumed", "combined", "measured")
+    assert found.measured_share == pytest.approx({"b": 0.5, "c": 1.0})
+    assert found.worth == pytest.approx(np.array([[0.5, 1.75, 3.0], [1.0, 2.5, 4.0]]))
+    careful = effects_of(at_risk, all_, told, margin=0.5, cautious=True).worth
+    assert careful[:, 2].tolist() == [1.0, -1.0]
+    assert careful[:, 1] == pytest.approx([1.75 - z * np.hypot(0.375, 0.25), 2.5 - z * np.hypot(0.375, 0.5)])
+
+
+def test_an_experiment_that_settles_nothing_leaves_the_assumption_and_a_sharp_one_replaces_it(
+    make_actions: Make,
+) -> None:
+    (action,) = make_actions({"name": "a", "assumed_effect": 0.1})
+    at_risk, measured = np.array([10.0, 20.0]), np.array([-5.0, -5.0])
+    for error, expected, source in ((100.0, [1.0, 2.0], "combined"), (1e-3, [-5.0, -5.0], "measured")):
+        found = effects_of(at_risk, (action,), {"a": Measured(measured, measured - error)}, margin=1.0)
+        assert found.worth[:, 0] == pytest.approx(expected, abs=0.01)
+        assert found.source == (source,)

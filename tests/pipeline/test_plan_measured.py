@@ -1,4 +1,4 @@
-"""A plan with measured effects: they stand before assumed ones, are marked, and are left alone where they do not fit."""
+"""A plan with measured effects: combined with what is assumed, marked, and left alone where they do not fit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from ebbtide.pipeline.profiles import profile_frame
 from ebbtide.pipeline.uplift_store import UpliftModel, save_uplift
 
 EFFECT, ERROR = 0.08, 0.02
+ONLY_MEASURED = {name: value for name, value in COUPON.items() if name != "assumed_effect"}
 Plan = Callable[..., PlanReport]
 
 
@@ -49,7 +50,7 @@ def model_of(trained: Trained, **changes: Any) -> UpliftModel:
 @pytest.fixture
 def planned(trained: Trained, taught: Path) -> Plan:
     def make(root: Path = taught, **more: Any) -> PlanReport:
-        actions = more.pop("actions", (MESSAGE, COUPON))
+        actions = more.pop("actions", (MESSAGE, ONLY_MEASURED))
         config = with_actions(trained.shop.config, *actions, guard=False, **more)
         return plan(config, root, budget=1e6, as_of=UNTIL, language=more.get("language"))
 
@@ -76,7 +77,7 @@ def test_each_action_is_marked_as_measured_or_assumed(planned: Plan) -> None:
     done = planned()
     assert {line.name: line.effect for line in done.lines} == {"message": "assumed", "coupon": "measured"}
     marks = {"coupon": "(effect measured)", "message": "(effect assumed, not measured)"}
-    for action in (COUPON, MESSAGE):
+    for action in (ONLY_MEASURED, MESSAGE):
         alone = planned(actions=(action,)).treated
         assert alone.height > 0
         assert alone["why"].str.contains(marks[str(action["name"])], literal=True).all()
@@ -87,7 +88,7 @@ def test_each_action_is_marked_as_measured_or_assumed(planned: Plan) -> None:
 
 def test_caution_counts_the_lower_end(planned: Plan) -> None:
     """One lower end for all: (0.08 - 1.645 x 0.02) / 0.08 of what the same customers would bring."""
-    actions = ({**COUPON, "contact_cost": 0.0, "value": 0.0},)
+    actions = ({**ONLY_MEASURED, "contact_cost": 0.0, "value": 0.0},)
     bold, careful = planned(actions=actions), planned(actions=actions, cautious=True)
     both = bold.treated.join(careful.treated, on="user_id")
     assert both.height == bold.treated.height > 0
@@ -95,6 +96,18 @@ def test_caution_counts_the_lower_end(planned: Plan) -> None:
     assert ratio.to_list() == pytest.approx([1 - 1.6448536 * ERROR / EFFECT] * both.height)
     assert "lower end" in said(careful)
     assert "cautious needs measured effects" not in said(careful)
+
+
+def test_an_assumption_and_a_measurement_count_by_their_precision(planned: Plan) -> None:
+    """The surer the assumption is said to be, the less the measurement counts; both are told."""
+    shares = []
+    for error in (0.1, 1.0, 10.0):
+        done = planned(actions=(COUPON,), assumed_error=error)
+        assert {line.effect for line in done.lines} <= {"combined", "measured"}
+        told = [f.en for f in done.findings if "what the measurement counts" in f.en]
+        shares.append(float(told[0].rsplit("coupon ", 1)[1].rstrip("%")) if told else 100.0)
+    assert shares[0] < shares[1] < shares[2]
+    assert planned(actions=(COUPON,)).treated["why"].str.contains("combined with what was assumed").all()
 
 
 @pytest.mark.parametrize(
@@ -112,19 +125,20 @@ def test_a_model_that_does_not_fit_is_left_alone_and_that_is_said(
     if "definition" in changes:
         changes = {"definition": replace(trained.bundle.definition, **changes["definition"])}
     save_uplift(Places(root), model_of(trained, **changes))
-    done = planned(root)
+    done = planned(root, actions=(MESSAGE, COUPON))
     assert {line.effect for line in done.lines} == {"assumed"}
     assert why in said(done)
     shutil.rmtree(Places(root).uplift)
-    assert planned(root).frame.equals(done.frame)
-    assert why not in said(planned(root))
+    without = planned(root, actions=(MESSAGE, COUPON))
+    assert without.frame.equals(done.frame)
+    assert why not in said(without)
 
 
 def test_a_damaged_model_is_left_alone_and_that_is_said(planned: Plan, taught: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(taught, tmp_path / "shop"))
     file = Places(root).uplift / "uplift.json"
     file.write_bytes(file.read_bytes().replace(b"coupon", b"cannon"))
-    done = planned(root)
+    done = planned(root, actions=(MESSAGE, COUPON))
     assert {line.effect for line in done.lines} == {"assumed"}
     assert "measured effects are not used" in said(done)
 
@@ -132,11 +146,11 @@ def test_a_damaged_model_is_left_alone_and_that_is_said(planned: Plan, taught: P
 def test_an_action_that_does_harm_is_planned_for_nobody(
     planned: Plan, trained: Trained, taught: Path, tmp_path: Path
 ) -> None:
-    """However cheap it is, and whatever was assumed of it."""
+    """However cheap it is, and whatever was assumed of it, once the harm is measured sharply."""
     root = Path(shutil.copytree(taught, tmp_path / "shop"))
-    save_uplift(Places(root), model_of(trained, lines=(EffectLine(0.0, -0.01, 0.0, ERROR, 0.0),)))
+    save_uplift(Places(root), model_of(trained, lines=(EffectLine(0.0, -0.01, 0.0, 0.001, 0.0),)))
     done = planned(root, actions=({**COUPON, "contact_cost": 0.0, "value": 0.0},))
     assert done.treated.is_empty()
-    assert "coupon: -1.0 points of who stays on average, at least -4.3 with 95 % confidence: it cannot be told" in said(
+    assert "coupon: -1.0 points of who stays on average, at least -1.2 with 95 % confidence: it cannot be told" in said(
         done
     )

@@ -149,6 +149,13 @@ class ActionsConfig(Stage):
     cautious: bool = setting(
         False, "count the lower end of an effect's interval instead of its mean", "以效果区间的下限而非均值计算"
     )
+    assumed_error: float = setting(
+        1.0,
+        "standard error of an assumed effect, as a share of it: the less, the more a measurement must say to outweigh it",
+        "假设效果的标准误，以其比例计：越小，测量结果须越确切才能压过假设",
+        ge=0.05,
+        le=10,
+    )
     epsilon: float = setting(
         0.0,
         "share of customers, budget and capacities that goes to chance, so that effects can be measured",

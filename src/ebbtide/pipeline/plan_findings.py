@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ebbtide.actions.effects import ASSUMED, MEASURED
+from ebbtide.actions.effects import ASSUMED, COMBINED, MEASURED
 from ebbtide.actions.eligibility import RULES
 from ebbtide.actions.exploration import Exploration
 from ebbtide.actions.guard import LEAST_USERS
@@ -44,7 +44,7 @@ def plan_findings(
                 "汤普森采样：效果由 {count:,} 条结果已知的历史曝光学得，按每个动作为最优的可能性抽取；倾向值已记录",
             ).format(count=ready.facts.history.height)
         )
-    elif config.actions.cautious and MEASURED not in ready.effects.source:
+    elif config.actions.cautious and not ready.effects.measured_share:
         found.append(
             Text("cautious needs measured effects: it changed nothing", "cautious 需要已测量的效果：未产生任何变化")
         )
@@ -57,7 +57,7 @@ def _effect_findings(ready: Ready, config: Config) -> list[Text]:
     """Which gains are measured, which assumed."""
     by_source = {
         wanted: ", ".join(a.name for a, s in zip(ready.actions, ready.effects.source, strict=True) if s == wanted)
-        for wanted in (MEASURED, ASSUMED)
+        for wanted in (MEASURED, COMBINED, ASSUMED)
     }
     found = []
     if by_source[MEASURED]:
@@ -66,6 +66,10 @@ def _effect_findings(ready: Ready, config: Config) -> list[Text]:
                 names=by_source[MEASURED], until=ready.facts.measured_until
             )
         )
+    if by_source[COMBINED]:
+        shares = ready.effects.measured_share
+        told = ", ".join(f"{name} {shares[name]:.0%}" for name in by_source[COMBINED].split(", "))
+        found.append(_COMBINED.format(names=told, until=ready.facts.measured_until, error=config.actions.assumed_error))
     if by_source[ASSUMED]:
         found.append(_ASSUMED.format(names=by_source[ASSUMED]))
     return found
@@ -144,6 +148,11 @@ _MEASURED = Text(
     "the effect of {names} is measured, in campaigns whose outcome was known by {until:%Y-%m-%d}: the gains are effect x value "
     "of staying; who is unlike those campaigns' customers may gain more or less",
     "{names} 的效果经测量，来自截至 {until:%Y-%m-%d} 结果已知的活动：收益 = 效果 x 留下的价值；与这些活动的顾客不同者，收益可能更多或更少",
+)
+_COMBINED = Text(
+    "measured in campaigns whose outcome was known by {until:%Y-%m-%d} and combined with assumed_effect, give or take "
+    "{error:g} times itself, by precision; what the measurement counts: {names}",
+    "依据截至 {until:%Y-%m-%d} 结果已知的活动测量，并与 assumed_effect（标准误为其 {error:g} 倍）按精度合并；测量所占权重：{names}",
 )
 _LOWER_END = Text(
     "the effect of {names} is measured, in campaigns whose outcome was known by {until:%Y-%m-%d}; cautious: the gains are the "

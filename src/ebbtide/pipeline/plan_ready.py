@@ -61,7 +61,10 @@ def prepare_plan(config: Config, actions: tuple[Action, ...], facts: PlanFacts, 
         effects = Effects(sampler.expected(), (LEARNT,) * len(actions))
     else:
         shared = config.actions
-        effects = effects_of(at_risk, actions, facts.measured, margin=shared.margin, cautious=shared.cautious)
+        effects = effects_of(
+            at_risk, actions, facts.measured, margin=shared.margin, cautious=shared.cautious,
+            assumed_error=shared.assumed_error,
+        )  # fmt: skip
     suspicion = _suspicion(config, facts)
     eligibility = _eligibility(config, actions, facts, effects, suspicion)
     cost = np.tile([a.expected_cost for a in actions], (facts.profile.height, 1))

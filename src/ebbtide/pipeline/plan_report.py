@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from ebbtide.actions.effects import ASSUMED, LEARNT, MEASURED, UNKNOWN
+from ebbtide.actions.effects import ASSUMED, COMBINED, LEARNT, MEASURED, UNKNOWN
 from ebbtide.core.action_settings import NOTHING
 from ebbtide.core.language import Text
 from ebbtide.core.sections import Readable, Section
@@ -17,6 +17,7 @@ _SUSPECTS_SHOWN = 5
 _SOURCES = {
     ASSUMED: Text("assumed", "假设"),
     MEASURED: Text("measured", "已测量"),
+    COMBINED: Text("measured + assumed", "测量 + 假设"),
     LEARNT: Text("being learnt", "学习中"),
     UNKNOWN: Text("unknown", "未知"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ebbtide.actions.effects import ASSUMED, MEASURED
+from ebbtide.actions.effects import ASSUMED, COMBINED, MEASURED
 from ebbtide.actions.eligibility import RULES
 from ebbtide.actions.exploration import Exploration
 from ebbtide.actions.hull import Vector
@@ -19,6 +19,7 @@ _CHOSEN = Text(
 )
 _ASSUMED = Text(" (effect assumed, not measured)", "（效果为假设，未经测量）")
 _MEASURED = Text(" (effect measured)", "（效果经测量）")
+_COMBINED = Text(" (effect measured, combined with what was assumed)", "（效果为测量与假设的合并）")
 _CHANCE = Text("left to chance, so that effects can be measured", "交由随机决定，以便测量效果")
 _NOT_WORTH = Text("no possible action brings more than it costs", "没有可行动作的收益超过成本")
 _BETTER = Text(
@@ -53,7 +54,7 @@ def reasons_for(
             "rules": _rules(ready, language),
         }
     )
-    marks = {ASSUMED: _ASSUMED[language], MEASURED: _MEASURED[language]}
+    marks = {ASSUMED: _ASSUMED[language], MEASURED: _MEASURED[language], COMBINED: _COMBINED[language]}
     mark = pl.col("source").replace_strict(marks, default="", return_dtype=pl.String)
     offered = pl.concat_str("action", pl.lit(_COLON[language]), _filled(_CHOSEN[language]), mark)
     nothing = (
