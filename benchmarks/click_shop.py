@@ -1,6 +1,6 @@
 """A shop whose sessions carry signal that counts do not: how much of it does each learner find?
 
-    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--models lightgbm event_boost event_model]
+    python benchmarks/click_shop.py [--users 50000] [--seed 1] [--models lightgbm event_boost event_model] [--keep FOLDER]
 
 A click shop (`ebbtide.events.click_shop`) is simulated and ingested. Learners are fitted on what was known at a moment
 and judged on the orders of the 30 days after it, at that one moment, which none of them has seen:
@@ -71,7 +71,9 @@ def main() -> None:
     asked = arguments()
     print(machine_line())
     with tempfile.TemporaryDirectory() as folder:
-        trial = make_trial(click_shop(asked.users, asked.seed), Path(folder))
+        root = asked.keep or Path(folder)
+        root.mkdir(parents=True, exist_ok=True)
+        trial = make_trial(click_shop(asked.users, asked.seed), root)
         compare(trial, asked.models)
 
 
@@ -79,6 +81,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="empty folder for the shop's workspace, which is then kept")
     parser.add_argument(
         "--models", nargs="+", default=["lightgbm", "event_boost", "event_model"], choices=sorted(MODELS)
     )

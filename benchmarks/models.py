@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ebbtide.core.config import load_config
@@ -28,13 +29,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspaces", nargs="+", type=Path)
     parser.add_argument("--models", default="")
+    parser.add_argument("--until", type=instant, help="what was known then; default: the newest event")
     asked = parser.parse_args()
     print(machine_line())
     for root in asked.workspaces:
         started = time.perf_counter()
         config = load_config(root / "ebbtide.toml", environ=os.environ)
         names = [name for name in asked.models.split(",") if name]
-        found = compare(config, root, models=names or None)
+        found = compare(config, root, models=names or None, until=asked.until)
         print(f"\n## {config.shop.name}\n\n{found.users:,} customers as of {found.as_of:%Y-%m-%d}, {found.churned / found.users:.1%} "
               f"churned; {time.perf_counter() - started:,.0f} s\n\n{HEAD}")  # fmt: skip
         for m in found.models:
@@ -47,6 +49,12 @@ def main() -> None:
         for name, why in found.left_out.items():
             print(f"\n`{name}` left out: {why}")
         sys.stdout.flush()
+
+
+def instant(text: str) -> datetime:
+    """A day or a moment, in UTC where no zone is said."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def number(estimate: Estimate, form: str = ".4f") -> str:
