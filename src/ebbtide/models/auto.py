@@ -23,8 +23,10 @@ from ebbtide.models.makers import MAKERS, all_columns
 from ebbtide.models.rare import with_more_rare
 from ebbtide.models.registry import Entry, Setting
 from ebbtide.models.stack import Reads, StackModel, as_ranges, fit_weights, read_rows
+from ebbtide.models.thinning import thinned
 from ebbtide.models.trainable import is_enough
 
+_READ_ROWS = 4000
 _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
 
 
@@ -145,10 +147,13 @@ class MadeColumns:
             seen = seen.widened(names, maker.columns(rows.X, rows.sequences))
         return read_rows(seen, ((len(rows.names), len(seen.names)),)) if entry.alone else seen
 
-    def learnt_rows(self, entry: Entry) -> Rows:
-        """The rows that a model learns from: with more of the rare class if `[augment]` says so."""
+    def learnt_rows(self, entry: Entry, *, made_up: bool = True) -> Rows:
+        """The rows that a model learns from: with more of the rare class if `[augment]` says so and `made_up`; some of
+        the users for a model that reads a net's column, of which it takes the mean alone."""
+        if entry.alone:
+            return self.rows_for(entry, thinned(self._rows, _READ_ROWS))
         rows = self.rows_for(entry, self._rows)
-        return rows if entry.alone else with_more_rare(rows, self._setting.augment, seed=self._seed)
+        return with_more_rare(rows, self._setting.augment, seed=self._seed) if made_up else rows
 
     def reads_of(self, entry: Entry) -> Reads:
         """Where the model's columns will stand in a bundle: the base columns, then those of all makers in order."""
@@ -219,8 +224,8 @@ def fit_chosen(
         model = entry.make(setting)
         if isinstance(model, LightGbmModel):
             model.rounds = model.rounds_grid[choice.variant[name]]
-        learnt = made.learnt_rows(entry) if choice.calibration != AffineCalibration() else made.rows_for(entry, rows)
-        members.append(model.fit(learnt, seed=seed))
+        calibrated = choice.calibration != AffineCalibration()
+        members.append(model.fit(made.learnt_rows(entry, made_up=calibrated), seed=seed))
     weights = [choice.weight[name] for name in carrying]
     reads = [made.reads_of(entry) for entry in carrying.values()]
     stack = StackModel(members, weights, names=list(carrying), reads=reads)
