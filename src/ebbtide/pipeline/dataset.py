@@ -173,7 +173,7 @@ def collect(
     user, at_us = hash_texts(cohorts["user_id"]), cohorts["as_of"].dt.epoch("us").to_numpy()
     order = np.lexsort((user, at_us))
     rows = cohorts.select("user_id", "as_of")[order].with_row_index("row")
-    X = np.empty((len(rows), len(catalogue)), np.float32)
+    X = np.full((len(rows), len(catalogue)), np.nan, np.float32)  # a user without events stays unknown
     logs: list[EventLog] = []
     log_user, logged = np.zeros(len(rows), np.int64), 0
     for shard in _shards(lake, Text("computing features", "计算特征"), progress):

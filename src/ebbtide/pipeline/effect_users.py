@@ -21,12 +21,14 @@ from ebbtide.evaluation.tally import Vector
 from ebbtide.events.lake import Lake
 from ebbtide.pipeline.campaign_promise import outcomes_before
 from ebbtide.pipeline.campaign_results import treated_anyway
+from ebbtide.pipeline.effect_forecast import FORECASTS, forecasts
 from ebbtide.pipeline.outcomes import outcomes_of
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.train import newest_moment
 
 _ROWS_A_COVARIATE = 20
 _RISK = ("churn_probability", "expected_orders", "value_at_risk")
+_TOLD = (*_RISK, *FORECASTS)
 _BEFORE = ("retained_before", "orders_before", "value_before")
 _SUMS = ("orders", "value", "refund", "discount", "cost")
 
@@ -57,15 +59,16 @@ class Measured:
 
     @property
     def has_risk(self) -> bool:
-        """Whether the risk at the assignment is known: then the adjustment is CUPAC, else CUPED."""
-        return self.users["churn_probability"].is_not_null().any()
+        """Whether a prediction made at the assignment is known: then the adjustment is CUPAC, else CUPED."""
+        return any(self.users[c].is_not_null().any() for c in ("churn_probability", *FORECASTS))
 
     def covariates(self) -> Vector:
-        """What was known before, (N, K): the risk where there is one, and the same outcomes of the window before.
+        """What was known before, (N, K): the risk where there is one, forecasts of orders and money, and the same outcomes
+        of the window before.
 
         At most one column for every 20 users, the telling ones first; columns that say nothing are left out.
         """
-        told = [c for c in (*_RISK, *_BEFORE) if self.users[c].drop_nulls().n_unique() > 1]
+        told = [c for c in (*_TOLD, *_BEFORE) if self.users[c].drop_nulls().n_unique() > 1]
         kept = told[: max(1, self.users.height // _ROWS_A_COVARIATE)]
         return (
             self.users.select(pl.col(kept).cast(pl.Float64).fill_null(np.nan)).to_numpy()
@@ -85,7 +88,12 @@ def measured_users(config: Config, root: Path, name: str, progress: Progress) ->
         raise DataError("the campaign `{name}` has nobody in it", "活动 `{name}` 中没有用户", name=name)
     known = max(newest_moment(lake), campaign.known_until or campaign.started_at)
     results = campaigns.read(name, "results")
-    users = _with_results(_with_outcomes(lake, campaign, assigned, known, progress), results)
+    foreseen = forecasts(
+        config, root, lake, ChurnDefinition.from_json(campaign.definition),
+        assigned.select("user_id", at="assigned_at"), progress,
+    )  # fmt: skip
+    outcomes = _with_outcomes(lake, campaign, assigned, known, progress)
+    users = _with_results(outcomes.join(foreseen, on="user_id", how="left", maintain_order="left"), results)
     users = _with_net(users, config.actions.margin)
     complete = users.filter(pl.col("matured"))
     told = complete.filter(pl.col("retained").is_not_null())

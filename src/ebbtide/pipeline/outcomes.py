@@ -22,7 +22,7 @@ def outcomes_of(
 ) -> pl.DataFrame:
     """The outcomes of users after `at`, as known at `known_until`; in the order of `users`.
 
-    In: user_id (each once), at, known_until. Out: these, `matured` (the window had closed by then), `retained` (an
+    In: user_id and at (each pair once), known_until. Out: these, `matured` (the window had closed by then), `retained` (an
     outcome event in `(at + gap, at + gap + horizon]`), and of `(at, at + gap + horizon]`: `orders`, `value` (orders
     and refunds), `refund` (money given back, positive), `discount`, `gross` (before discount), `unsubscribed` (some
     consent was taken back). A user without events did nothing of all that. Money is null in a log without money.
@@ -32,11 +32,11 @@ def outcomes_of(
     found = [_acted(shard, asked, definition) for shard in _shards(lake, progress)]
     acted = pl.concat(found) if found else _acted(_nobody(), asked, definition)
     revoked = _revoked(lake.read_table("consents"), asked)
-    told = asked.join(acted, on="user_id", how="left", maintain_order="left").with_columns(
+    told = asked.join(acted, on=["user_id", "at"], how="left", maintain_order="left").with_columns(
         matured=pl.col("end") <= pl.col("known_until"),
         retained=pl.col("retained").fill_null(False),
         orders=pl.col("orders").fill_null(0),
-        unsubscribed=pl.col("user_id").is_in(revoked.implode()),
+        unsubscribed=pl.struct("user_id", "at").is_in(revoked.to_struct().implode()),
     )
     has_money = bool(told["priced"].fill_null(0).sum())
     money = [(pl.col(n).fill_null(0.0) if has_money else pl.lit(None, pl.Float64)).alias(n) for n in AMOUNTS]
@@ -50,7 +50,7 @@ def _acted(shard: pl.DataFrame, asked: pl.DataFrame, definition: ChurnDefinition
     inside = shard.join(asked, on="user_id").filter(
         (occurred > pl.col("at")) & (occurred <= pl.col("end")) & (pl.col("ingested_at") <= pl.col("known_until"))
     )
-    return inside.group_by("user_id").agg(
+    return inside.group_by("user_id", "at").agg(
         retained=(definition.is_outcome() & after_gap).any(),
         orders=pl.coalesce("order_id", "event_id").filter(order).n_unique(),
         value=pl.col("value").filter(pl.col("type").is_in(["order", "refund"])).sum(),
@@ -61,11 +61,11 @@ def _acted(shard: pl.DataFrame, asked: pl.DataFrame, definition: ChurnDefinition
     )
 
 
-def _revoked(consents: pl.DataFrame, asked: pl.DataFrame) -> pl.Series:
-    """Who took a consent back inside the window."""
+def _revoked(consents: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Who took a consent back inside the window: user_id, at."""
     since = pl.col("valid_from")
     taken_back = consents.filter(~pl.col("granted")).join(asked, on="user_id")
-    return taken_back.filter((since > pl.col("at")) & (since <= pl.col("end")))["user_id"].unique()
+    return taken_back.filter((since > pl.col("at")) & (since <= pl.col("end"))).select("user_id", "at").unique()
 
 
 def _shards(lake: Lake, progress: Progress) -> Iterator[pl.DataFrame]:
