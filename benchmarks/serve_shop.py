@@ -109,12 +109,13 @@ def _log(users: int, events: int, rng: np.random.Generator) -> pl.DataFrame:
 
 @dataclass
 class Served:
-    """`ebbtide serve` in a process of its own."""
+    """`ebbtide serve` in a process of its own. `command`: what Python runs instead of the command line's own module."""
 
     root: Path
     role: str = "all"
     port: int = 0
     log: Path | None = None
+    command: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +131,8 @@ class Served:
         return self.process.pid
 
     def start(self, *, wait: bool = True) -> Served:
-        call = [sys.executable, "-m", "ebbtide.cli.main", "serve", "-w", str(self.root), "--role", self.role]
+        program = self.command or ("-m", "ebbtide.cli.main")
+        call = [sys.executable, *program, "serve", "-w", str(self.root), "--role", self.role]
         errors = open(self.log, "ab") if self.log else subprocess.DEVNULL  # noqa: SIM115 - the child holds it
         self.process = subprocess.Popen([*call, "--port", str(self.port)], stderr=errors, stdout=subprocess.DEVNULL)
         if wait:
@@ -160,6 +162,11 @@ class Served:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(60)
+
+    def cpu_seconds(self) -> float:
+        """Of all its threads, since it was started."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mb(self) -> float:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()

@@ -17,7 +17,7 @@ from ebbtide.core.config import Config, load_config, read_secrets
 from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.serve_settings import ServeConfig
 from ebbtide.core.windows import parse_duration
-from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.pipeline.live_shop import Clock, LiveShop, system_clock
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.shared_histories import SharedHistories
 from ebbtide.serve.alerts import AlertWork
@@ -35,7 +35,7 @@ def store_url(config: Config, root: Path) -> str:
 
 
 @contextmanager
-def open_service(config: Config, root: Path) -> Iterator[Service]:
+def open_service(config: Config, root: Path, *, clock: Clock = system_clock) -> Iterator[Service]:
     """The service of a workspace and of those that it names in `serve.also`; closed at the end, with everything stored
     that was accepted.
 
@@ -52,10 +52,10 @@ def open_service(config: Config, root: Path) -> Iterator[Service]:
         )
     database = Database.open(store_url(config, root))
     memory = config.serve.memory // len(places)
-    shops = {told.serve.shop_id: _shop(told, at, database, config.serve, memory) for told, at in places}
+    shops = {told.serve.shop_id: _shop(told, at, database, config.serve, memory, clock) for told, at in places}
     for shop in shops.values():
         _take_up(shop, only=len(shops) == 1)
-    service = make_service(config.serve, database, shops)
+    service = make_service(config.serve, database, shops, clock=clock)
     try:
         yield service
     finally:
@@ -84,13 +84,13 @@ def stream_threads(service: Service) -> list[StreamThread]:
     return found
 
 
-def _shop(config: Config, root: Path, database: Database, settings: ServeConfig, memory: int) -> LiveShop:
+def _shop(config: Config, root: Path, database: Database, settings: ServeConfig, memory: int, clock: Clock) -> LiveShop:
     shop_id = config.serve.shop_id
     if not settings.redis:
-        return LiveShop(config, root, shop_id, database, memory_bytes=memory)
+        return LiveShop(config, root, shop_id, database, clock=clock, memory_bytes=memory)
     keep = parse_duration(settings.keep_events) / 4
     shared = SharedHistories(Inbox(database), shop_id, root, config.lake, url=settings.redis, keep=keep)
-    return LiveShop(config, root, shop_id, database, histories=shared)
+    return LiveShop(config, root, shop_id, database, clock=clock, histories=shared)
 
 
 def _take_up(shop: LiveShop, *, only: bool) -> None:
