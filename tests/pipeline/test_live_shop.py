@@ -99,7 +99,7 @@ def test_the_answer_is_that_of_the_batch_before_and_after_landing(
     service.live.histories.refresh()
     assert_same(service.live.score(users, as_of=UNTIL), batch)
     assert_same(
-        pl.concat(list(service.live.score_everybody(UNTIL)))
+        pl.concat([found.scored for found in service.live.score_everybody(UNTIL)])
         .sort("user_id")
         .drop("reasons")
         .with_columns(batch["reasons"]),

@@ -161,7 +161,7 @@ class Alerting:
         users = [d.sighting.user_id for d in out if d.sighting.score][: self._config.alerts.reasons]
         if not users:
             return {}
-        scored = shop.score(users, as_of=now, reasons="all")
+        scored = shop.score_apart(users, as_of=now, reasons="all").scored
         return dict(scored.select("user_id", "reasons").iter_rows())
 
     def _alert(self, shop_id: str, decision: Decision, reasons: Any) -> Alert:

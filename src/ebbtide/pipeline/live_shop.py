@@ -24,6 +24,7 @@ from ebbtide.pipeline.fit_for_service import check_fits
 from ebbtide.pipeline.histories import Histories
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import ReasonsFor, score_shard
+from ebbtide.pipeline.set_aside import Outcome, SetAside
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Cursors, Inbox
 from ebbtide.store.scores import Scores, StoredScore
@@ -70,6 +71,7 @@ class LiveShop:
         self.shops.register(shop_id)
         self.histories = histories or Histories(self.inbox, shop_id, root, config.lake, memory_bytes=memory_bytes)
         self.inbox.continue_behind(self.histories.landed)
+        self.aside = SetAside()
         self._clock, self._lock = clock, Lock()
         self._served: Served | None = None
 
@@ -139,10 +141,21 @@ class LiveShop:
         words = language or self.config.shop.language
         return score_shard(events, as_of, self.served.bundle, reasons=reasons, language=words)
 
-    def score_everybody(self, as_of: datetime) -> Iterator[pl.DataFrame]:
-        """Score all eligible users, bucket by bucket, without reasons."""
+    def score_apart(self, users: Sequence[str], *, as_of: datetime, reasons: ReasonsFor) -> Outcome:
+        """`score`, also if some of these users cannot be scored: they are set aside."""
+        return self.aside.score(users, lambda part: self.score(part, as_of=as_of, reasons=reasons))
+
+    def score_everybody(self, as_of: datetime) -> Iterator[Outcome]:
+        """Score all eligible users, bucket by bucket, without reasons; as `score_apart` does."""
         for events in self.histories.everybody():
-            yield self.score_events(events, as_of=as_of, reasons="none")
+            users = events["user_id"].unique(maintain_order=True).to_list()
+
+            def score(part: Sequence[str], events: pl.DataFrame = events, whole: int = len(users)) -> pl.DataFrame:
+                if len(part) == whole:
+                    return self.score_events(events, as_of=as_of, reasons="none")
+                return self.score(part, as_of=as_of, reasons="none")
+
+            yield self.aside.score(users, score)
 
     def _cohort(self, model: str) -> NDArray[np.float64]:
         return np.sort(self.scores.probabilities(self.shop_id, model))

@@ -6,15 +6,16 @@ crash both have happened or neither has.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-import polars as pl
 from sqlalchemy import Connection
 
 from ebbtide.core.windows import to_us
 from ebbtide.pipeline.live_shop import EVERYBODY, LiveShop, stored_scores
+from ebbtide.pipeline.set_aside import Outcome
 from ebbtide.store.inbox import SCORED, Cursors
 from ebbtide.store.scores import StoredScore
 
@@ -43,11 +44,15 @@ React = Callable[[Connection, Change], None]
 
 @dataclass(frozen=True)
 class Rescored:
-    """How many users were looked at and how many have a score; `up_to`: number of the last event taken into account."""
+    """How many users were looked at and how many have a score; `up_to`: number of the last event taken into account.
+
+    `aside`: by reason, users who could not be scored. They are tried again when there is something new of them.
+    """
 
     users: int
     scored: int
     up_to: int
+    aside: Mapping[str, int] = field(default_factory=dict)
 
 
 def ignore(connection: Connection, change: Change) -> None:
@@ -61,36 +66,42 @@ def rescore_touched(shop: LiveShop, *, react: React = ignore, limit: int = 20_00
     if not users:
         return Rescored(0, 0, position)
     as_of = shop.now()
-    scored = shop.score(users, as_of=as_of, reasons="none")
-    _store(shop, scored, users, as_of, react, (position, up_to))
-    return Rescored(len(users), scored.height, up_to)
+    found = shop.score_apart(users, as_of=as_of, reasons="none")
+    _store(shop, found, users, as_of, react, (position, up_to))
+    return Rescored(len(users), found.scored.height, up_to, found.counts())
 
 
 def rescore_everybody(shop: LiveShop, *, react: React = ignore) -> Rescored:
     """Score all eligible users now, store their scores, and forget those of users who are no longer eligible."""
     as_of, users, position = shop.now(), 0, Cursors(shop.database).position(shop.shop_id, CURSOR)
-    for scored in shop.score_everybody(as_of):
-        _store(shop, scored, scored["user_id"].to_list(), as_of, react, None)
-        users += scored.height
+    aside = Counter[str]()
+    for found in shop.score_everybody(as_of):
+        _store(shop, found, found.scored["user_id"].to_list(), as_of, react, None)
+        users += found.scored.height
+        aside += found.counts()
     shop.scores.forget_before(shop.shop_id, to_us(as_of))
     with shop.database.write() as connection:
         Cursors.move(connection, shop.shop_id, EVERYBODY, to_us(as_of), to_us(as_of))
     shop.serve(shop.served.bundle)
-    return Rescored(users, users, position)
+    return Rescored(users, users, position, aside)
 
 
 def _store(
-    shop: LiveShop, scored: pl.DataFrame, users: Sequence[str], as_of: datetime, react: React,
+    shop: LiveShop, found: Outcome, users: Sequence[str], as_of: datetime, react: React,
     events: tuple[int, int] | None,
 ) -> None:  # fmt: skip
-    """`events`: numbers between which the events lie that touched the users; None if it was not events."""
-    rows = stored_scores(scored, shop.served)
+    """`events`: numbers between which the events lie that touched the users; None if it was not events.
+
+    Who was set aside keeps the last score until the next full run.
+    """
+    rows = stored_scores(found.scored, shop.served)
     before = shop.scores.of_users(shop.shop_id, users)
     after = {row.user_id: row for row in rows}
     since, up_to = events or (0, 0)
     with shop.database.write() as connection:
         shop.scores.put_within(connection, shop.shop_id, rows)
-        shop.scores.remove_within(connection, shop.shop_id, [u for u in users if u in before and u not in after])
+        gone = [u for u in users if u in before and u not in after and u not in found.aside]
+        shop.scores.remove_within(connection, shop.shop_id, gone)
         react(connection, Change(shop, as_of, before, after, users if events else (), since, up_to))
         if events:
             Cursors.move(connection, shop.shop_id, CURSOR, up_to, to_us(as_of))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from ebbtide.events.live_event import Refusal
+from ebbtide.pipeline.rescoring import Rescored
 from ebbtide.pipeline.shadow import Rivalry
 from ebbtide.serve.sending import Outcome
 from ebbtide.store.answers import Answer
@@ -41,6 +42,9 @@ class Metrics:
             "ebbtide_scoring_seconds", "time of scoring", ("way",), registry=self.registry, buckets=_SECONDS
         )
         self.scored = Counter("ebbtide_scored_users", "users that were scored", ("way",), registry=self.registry)
+        self.aside = Counter(
+            "ebbtide_users_set_aside", "users who could not be scored", ("way", "reason"), registry=self.registry
+        )
         self.waiting = Gauge("ebbtide_events_waiting", "events that wait to be stored", registry=self.registry)
         self.unscored = Gauge(
             "ebbtide_events_unscored", "stored events that no score knows yet", registry=self.registry
@@ -70,6 +74,13 @@ class Metrics:
         for result in ("accepted", "duplicate"):
             if told.get(result):
                 self.events.labels(result, "").inc(told[result])
+
+    def rescored(self, way: str, done: Rescored, seconds: float) -> None:
+        """Count a run of re-scoring. `way`: touched, everybody."""
+        self.scoring.labels(way).observe(seconds)
+        self.scored.labels(way).inc(done.users)
+        for reason, count in done.aside.items():
+            self.aside.labels(way, reason).inc(count)
 
     def challenged(self, found: Rivalry) -> None:
         """Show how the challenger compares; see `pipeline.shadow.Rivalry` for the figures."""

@@ -111,8 +111,7 @@ def _touched(service: Service, shop: LiveShop, alerts: AlertWork | None) -> Work
         if done.users:
             if alerts:
                 alerts.wake()
-            service.metrics.scoring.labels("touched").observe(time.perf_counter() - started)
-            service.metrics.scored.labels("touched").inc(done.users)
+            service.metrics.rescored("touched", done, time.perf_counter() - started)
         return done.users > 0
 
     return work
@@ -164,8 +163,7 @@ def _everybody(service: Service, shop: LiveShop, alerts: AlertWork | None) -> Wo
         done = rescore_everybody(shop, react=react)
         model = serving
         service.metrics.freshness.set(0.0)
-        service.metrics.scoring.labels("everybody").observe(time.perf_counter() - started)
-        service.metrics.scored.labels("everybody").inc(done.users)
+        service.metrics.rescored("everybody", done, time.perf_counter() - started)
         return False
 
     return work
