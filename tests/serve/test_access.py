@@ -30,15 +30,16 @@ ROUTES: dict[tuple[str, str], str] = {
 }
 """The table: what each address asks for."""
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
-DOCS = Path(__file__).parents[2] / "docs" / "howto" / "run-the-service.md"
+DOCS = Path(__file__).parents[2] / "docs" / "howto"
 
 
 def test_every_route_is_in_the_table_and_the_table_in_the_docs(site: Site) -> None:
     paths = site.client.get("/v1/openapi.json").json()["paths"]
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == set(ROUTES) | OPEN
-    told = DOCS.read_text(encoding="utf-8")
-    for (method, path), scope in ROUTES.items():
-        assert f"| `{method} {path}` | `{scope}` |" in told
+    for page in ("run-the-service.md", "run-the-service.zh-CN.md"):
+        told = (DOCS / page).read_text(encoding="utf-8")
+        for (method, path), scope in ROUTES.items():
+            assert f"| `{method} {path}` | `{scope}` |" in told
 
 
 def ask(site: Site, method: str, path: str, secret: str | None) -> int:

@@ -241,9 +241,9 @@ class _Run:
             self.report.notes.append(
                 Text(
                     "the mapping of {source} has changed: rows that are in the lake already stay as the old mapping "
-                    "made them; to read everything anew, remove `.ebbtide/lake` and ingest again",
+                    "made them; to read everything anew, run `ebbtide ingest --rebuild`",
                     "来源 {source} 的映射已改变：已在数据湖中的行保持旧映射的结果；如需全部重新读取，"
-                    "请删除 `.ebbtide/lake` 后再次导入",
+                    "请运行 `ebbtide ingest --rebuild`",
                 ).format(source=source.name)
             )
 
