@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -34,6 +35,7 @@ class Load:
     accepted: int = 0
     late: float = 0.0
     number: int = 0
+    names: list[str] = field(default_factory=list)
 
     async def run(self) -> dict[str, object]:
         queue: asyncio.Queue[float | None] = asyncio.Queue()
@@ -92,16 +94,19 @@ class Load:
         asked = self.asked
         auth = f"Authorization: Bearer {asked.key}\r\n" if asked.key else ""
         if not asked.batch:
-            path = asked.path.replace("{user}", f"u{random.randrange(asked.users):07d}")
+            path = asked.path.replace("{user}", self._user())
             return f"GET {path} HTTP/1.1\r\nHost: x\r\n{auth}\r\n".encode()
         body = orjson.dumps({"events": [self._event() for _ in range(asked.batch)]})
         head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\n{auth}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
+    def _user(self) -> str:
+        return random.choice(self.names) if self.names else f"u{random.randrange(self.asked.users):07d}"
+
     def _event(self) -> dict[str, object]:
         self.number += 1
         return {
-            "event_id": f"{self.asked.prefix}-{self.number}", "user_id": f"u{random.randrange(self.asked.users):07d}",
+            "event_id": f"{self.asked.prefix}-{self.number}", "user_id": self._user(),
             "type": "product_view", "occurred_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             "item_id": f"i{self.number % 2000}", "category": f"c{self.number % 40}", "unit_price": 19.9, "device": "phone",
         }  # fmt: skip
@@ -118,9 +123,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0, help="events a call; 0: GET")
     parser.add_argument("--path", default="/healthz")
     parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--names", default="", help="file of user ids, one a line, instead of `--users`")
     parser.add_argument("--prefix", default=f"l{time.time_ns():x}")
     parser.add_argument("--out", default="")
     load = Load(parser.parse_args())
+    if load.asked.names:
+        load.names = Path(load.asked.names).read_text(encoding="utf-8").split()
     told = asyncio.run(load.run())
     if load.asked.out:
         np.save(load.asked.out, np.asarray(load.seconds))

@@ -3,9 +3,9 @@
     python benchmarks/serve_risk.py [--seconds 60] [--rate 100] [--users 20000] [--rounds 5] [--writes 0]
 
 First `GET /v1/users/{user}/risk` (features, model, exact reasons in words) at `--rate` calls a second, due at fixed moments,
-perhaps while `--writes` events a second come in. Then, in alternating rounds, as many `?stored=true` as are answered, and as
-many calls of an empty FastAPI route under the same server, each over 16 connections: the ratio with its 95 % interval over the
-rounds. The load generator is a second process over loopback.
+perhaps while `--writes` events a second come in. Then, in alternating rounds, as many `?stored=true` of customers who have a
+stored score as are answered, and as many calls of an empty FastAPI route under the same server, each over 16 connections: the
+ratio with its 95 % interval over the rounds, by requests a second and (for a busy machine) by CPU time of the server a call. The load generator is a second process over loopback.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from machine import machine_line
-from serve_shop import Served, free_port, load, make_key, make_shop, quantiles, serving
+from serve_shop import Served, free_port, load, make_key, make_shop, quantiles, scored_users, serving
 
 
 def main() -> None:
@@ -45,7 +45,9 @@ def main() -> None:
                 f"GET risk, computed, {asked.rate:g} calls/s, {asked.writes:g} events/s in: {quantiles(np.load(out))}"
             )
             print(f"  answers {told['statuses']}; the generator was late by at most {told['generator_late_ms']:.0f} ms")
-            against_empty(common, asked)
+            names = Path(folder) / "scored.txt"
+            names.write_text("\n".join(scored_users(root)), encoding="utf-8")
+            against_empty(served, ("--port", str(served.port), "--key", key, "--names", str(names)), asked)
 
 
 RISK = "/v1/users/{user}/risk"
@@ -56,35 +58,44 @@ def writes(common: tuple[str, ...], asked: argparse.Namespace) -> None:
         load(*common, "--batch", "100", "--seconds", str(asked.seconds), "--rate", str(asked.writes / 100))
 
 
-def against_empty(common: tuple[str, ...], asked: argparse.Namespace) -> None:
-    port = free_port()
+def against_empty(served: Served, common: tuple[str, ...], asked: argparse.Namespace) -> None:
+    """`common`: how the load generator asks the service."""
+    empty = Served(Path(), port=free_port())
     file = Path(__file__).with_name("serve_empty.py")
-    empty = subprocess.Popen([sys.executable, str(file), str(port)])
+    empty.process = subprocess.Popen([sys.executable, str(file), str(empty.port)])
+    long = ("--seconds", str(asked.round_seconds))
     try:
-        Served(Path(), port=port, process=empty).wait()
-        ratios = []
+        empty.wait()
+        by_calls, by_cpu = [], []
         for k in range(asked.rounds + 1):
-            stored = speed(*common, "--path", RISK + "?stored=true", "--seconds", str(asked.round_seconds))
-            nothing = speed(
-                "--port", str(port), "--path", "/empty/{user}", "--seconds", str(asked.round_seconds), "--users",
-                str(asked.users),
-            )  # fmt: skip
+            stored = speed(served, *common, "--path", RISK + "?stored=true", *long)
+            nothing = speed(empty, "--port", str(empty.port), "--path", "/empty/{user}", *long)
             if k:  # the first round warms both
-                ratios.append(stored / nothing)
+                by_calls.append(stored[0] / nothing[0])
+                by_cpu.append(nothing[1] / stored[1])
                 print(
-                    f"  stored {stored:,.0f} requests/s, empty route {nothing:,.0f} requests/s: {stored / nothing:.3f}"
+                    f"  stored {stored[0]:,.0f} requests/s, {stored[1]:.0f} CPU us a call; empty route {nothing[0]:,.0f} "
+                    f"requests/s, {nothing[1]:.0f} CPU us a call: {by_calls[-1]:.3f}; by CPU {by_cpu[-1]:.3f}"
                 )
     finally:
-        empty.terminate()
-        empty.wait()
+        empty.process.terminate()
+        empty.process.wait()
+    print(f"stored score against an empty route: {interval(by_calls)} of its requests/s; by CPU {interval(by_cpu)}")
+
+
+def interval(ratios: list[float]) -> str:
     mean, spread = float(np.mean(ratios)), float(np.std(ratios, ddof=1)) if len(ratios) > 1 else float("nan")
     half = 1.96 * spread / np.sqrt(len(ratios))
-    print(f"stored score against an empty route: {mean:.3f} [{mean - half:.3f}, {mean + half:.3f}] of its requests/s")
+    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
-def speed(*arguments: str) -> float:
+def speed(served: Served, *arguments: str) -> tuple[float, float]:
+    """Requests a second, and CPU microseconds of the server a request, all of its threads together."""
+    before = served.cpu_seconds()
     told = load(*arguments)
-    return float(str(told["calls"])) / float(str(told["seconds"]))
+    assert set(told["statuses"]) == {"200"}, told["statuses"]  # type: ignore[call-overload]
+    calls = float(str(told["calls"]))
+    return calls / float(str(told["seconds"])), 1e6 * (served.cpu_seconds() - before) / calls
 
 
 def arguments() -> argparse.Namespace:

@@ -27,6 +27,7 @@ from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.train import train
 from ebbtide.store.database import Database
 from ebbtide.store.keys import Keys
+from ebbtide.store.scores import Scores
 from ebbtide.store.shops import Shops
 
 DAYS = 240
@@ -70,6 +71,14 @@ def make_key(root: Path) -> str:
     made = Keys(database).create("shop", "benchmark", ["admin"], now_us=to_us(datetime.now(UTC)))
     database.close()
     return made.secret
+
+
+def scored_users(root: Path) -> list[str]:
+    """The users who have a stored score."""
+    database = Database.open(Places(root).store_url(load_config(root / "ebbtide.toml", environ={})))
+    found = [row.user_id for row in Scores(database).at_risk("shop", limit=10_000_000)]
+    database.close()
+    return found
 
 
 def user_name(number: int) -> str:

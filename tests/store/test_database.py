@@ -76,3 +76,25 @@ def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
     with again.read() as connection:
         assert connection.scalar(select(cursors.c.position)) == 7
     again.close()
+
+
+def test_the_first_row_of_a_question_is_that_of_the_newest_state(database: Database) -> None:
+    question = "select position, name from cursors where shop_id = {} and name = {}"
+    assert database.first(question, ("a", "n")) is None
+    for position in (1, 2):
+        with database.write() as connection:
+            connection.execute(cursors.delete())
+            connection.execute(insert(cursors).values(shop_id="a", name="n", position=position, at_us=0))
+            assert database.first(question, ("a", "n")) == (None if position == 1 else (1, "n"))
+        assert database.first(question, ("a", "n")) == (position, "n")
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: database.first(question, ("a", "n")), range(200))) == {(2, "n")}
+
+
+def test_a_question_to_a_file_that_went_away_is_an_error_to_try_again(tmp_path: Path) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path}/service.db")
+    opened.close()
+    (tmp_path / "service.db").unlink()
+    with pytest.raises(RetryError, match="does not answer"):
+        opened.first("select position from cursors where shop_id = {}", ("a",))
+    opened.close()

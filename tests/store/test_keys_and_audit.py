@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 from sqlalchemy import select, update
 
@@ -73,6 +76,18 @@ def test_no_entry_of_the_audit_can_be_changed_or_removed_unnoticed(database: Dat
     with database.write() as connection:
         connection.execute(audit.delete().where(audit.c.seq == third))
     assert log.first_broken() is not None
+
+
+def test_the_chain_is_made_of_the_fields_as_a_json_list(database: Database) -> None:
+    """By the definition, whatever writes it: chains that were begun by older versions must hold."""
+    entry = Entry("a", 7, "cli", 'say "x"', subject="ü\n", request_id="r", detail={"b": 1, "a": "é"})
+    detail = json.dumps({"a": "é", "b": 1}, sort_keys=True)
+    told = json.dumps(["a", 7, "cli", 'say "x"', "ü\n", "r", detail])
+    assert entry.digest(b"before") == hashlib.sha256(b"before" + told.encode()).digest()
+    log = Audit(database)
+    log.add([entry, Entry("a", 8, "cli", "read")])
+    assert [found for _, found in log.entries("a")] == [Entry("a", 8, "cli", "read", detail={}), entry]
+    assert log.first_broken() is None
 
 
 def test_an_answer_is_kept_for_the_same_body_only(database: Database) -> None:

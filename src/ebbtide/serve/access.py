@@ -54,7 +54,7 @@ class Gate:
         self, keys: Keys, *, now_us: Callable[[], int], rate: float, burst: int, tokens: Tokens | None = None
     ) -> None:
         self._keys, self._now_us, self._rate, self._burst, self._tokens = keys, now_us, rate, burst, tokens
-        self._known: OrderedDict[bytes, tuple[float, Key | None]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     async def admit(self, request: Request, scope: str) -> Caller:
@@ -62,37 +62,55 @@ class Gate:
 
         Raises ProblemError: 401 without a live key, 403 without the scope, 429 with Retry-After.
         """
-        secret = _secret(request)
-        key = await self._find(secret) if secret else None
-        if key is None:
+        secret = secret_of(request.headers.get("authorization", ""))
+        caller = await self._find(secret) if secret else None
+        if caller is None:
             raise ProblemError("unauthorized", _SEND, {"WWW-Authenticate": 'Bearer realm="ebbtide"'})
-        self._count(key.key_id)
-        if not key.allows(scope):
+        self.count(caller)
+        if not caller.key.allows(scope):
             detail = Text("it needs the scope {scope}", "需要权限范围 {scope}").format(scope=scope)
             raise ProblemError("forbidden", detail)
-        return Caller(key.key_id, key.shop_id, key)
+        return caller
 
-    async def _find(self, secret: str) -> Key | None:
+    def recall(self, authorization: str, scope: str) -> Caller | None:
+        """The caller, if `admit` would let them in by memory alone. Whoever answers them then says so by `count`."""
+        secret = secret_of(authorization)
+        if not secret or len(secret) > _LONGEST:
+            return None
+        at, caller = self._known.get(_name(secret), (0.0, None))
+        now = time.monotonic()
+        if caller is None or now - at >= REMEMBERED_SECONDS or not caller.key.is_live(self._now_us()):
+            return None
+        return caller if caller.key.allows(scope) and self._bucket(caller, now).left >= 1 else None
+
+    async def _find(self, secret: str) -> Caller | None:
         if len(secret) > _LONGEST:
             return None
-        now, name = time.monotonic(), hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+        now, name = time.monotonic(), _name(secret)
         known = self._known.get(name)
         if known is None or now - known[0] >= REMEMBERED_SECONDS:
             if self._tokens is not None and self._tokens.is_token(secret):
                 found = await anyio.to_thread.run_sync(self._tokens.read, secret)
             else:
                 found = self._keys.find(secret, now_us=self._now_us())
-            known = self._known[name] = (now, found)
+            known = self._known[name] = (now, Caller(found.key_id, found.shop_id, found) if found else None)
             if len(self._known) > _MOST:
                 self._known.popitem(last=False)
-        key = known[1]
-        return key if key is not None and key.is_live(self._now_us()) else None
+        caller = known[1]
+        return caller if caller is not None and caller.key.is_live(self._now_us()) else None
 
-    def _count(self, key_id: str) -> None:
-        now = time.monotonic()
-        bucket = self._buckets.setdefault(key_id, _Bucket(float(self._burst), now))
+    def _bucket(self, caller: Caller, now: float) -> _Bucket:
+        """The caller's bucket as it stands now."""
+        bucket = self._buckets.get(caller.key_id)
+        if bucket is None:
+            bucket = self._buckets[caller.key_id] = _Bucket(float(self._burst), now)
         bucket.left = min(float(self._burst), bucket.left + (now - bucket.at) * self._rate)
         bucket.at = now
+        return bucket
+
+    def count(self, caller: Caller) -> None:
+        """Count a call. Raises ProblemError (429) if the caller is too fast."""
+        bucket = self._bucket(caller, time.monotonic())
         if bucket.left < 1:
             wait = max(1, round((1 - bucket.left) / self._rate))
             detail = Text(
@@ -114,9 +132,13 @@ def allowed(scope: str) -> Callable[[Request], Awaitable[Caller]]:
     return caller
 
 
-def _secret(request: Request) -> str:
+def _name(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def secret_of(authorization: str) -> str:
     """The key of `Bearer KEY`, or the user name of `Basic` as Segment's libraries send it; "" if there is none."""
-    kind, _, rest = request.headers.get("authorization", "").partition(" ")
+    kind, _, rest = authorization.partition(" ")
     if kind.lower() == "bearer":
         return rest.strip()
     if kind.lower() == "basic":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import time
+from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -24,7 +26,8 @@ from ebbtide.store.scores import Page, StoredScore
 router = APIRouter(tags=["risk"])
 MOST_USERS = 1_000
 Band = Literal["high", "medium", "low"]
-UserId = Annotated[str, Path(max_length=256, examples=["customer-17"])]
+RISK, RISK_SCOPE, LONGEST_ID = "/v1/users/{user_id}/risk", "risk:read", 256
+UserId = Annotated[str, Path(max_length=LONGEST_ID, examples=["customer-17"])]
 
 
 class Reason(BaseModel):
@@ -76,11 +79,11 @@ class RiskPage(BaseModel):
     next: str | None
 
 
-@router.get("/v1/users/{user_id}/risk", response_model=Risk)
+@router.get(RISK, response_model=Risk)
 async def user_risk(
     request: Request,
     user_id: UserId,
-    caller: Annotated[Caller, Depends(allowed("risk:read"))],
+    caller: Annotated[Caller, Depends(allowed(RISK_SCOPE))],
     stored: Annotated[bool, Query(description="the newest stored score instead of one computed now")] = False,
 ) -> Response:
     """One user's risk with reasons, computed now from everything that was accepted; or the stored score."""
@@ -90,7 +93,7 @@ async def user_risk(
         found = shop.scores.of_user(shop.shop_id, user_id)
         if found is None:
             raise ProblemError("not_found", Text("no stored score of this user", "该用户没有已存储的评分"))
-        told = _stored(found, language)
+        told = stored_risk(found)
     else:
         told = (await _computed(service, shop, [user_id], language, reasons=True))[0]
     service.trail.note(caller, "risk.read", user_id=user_id, request_id=request.state.request_id)
@@ -129,13 +132,13 @@ async def at_risk(
 ) -> Response:
     """The stored list, most at risk first, page by page."""
     service: Service = request.app.state.service
-    shop, language = service.shop_of(caller), language_of(request)
+    shop = service.shop_of(caller)
     rows = shop.scores.at_risk(shop.shop_id, limit=limit, bands=band or (), after=_page(cursor) if cursor else None)
     more = _cursor(rows[-1]) if len(rows) == limit else None
     service.trail.note(
         caller, "list.read", request_id=request.state.request_id, detail={"users": len(rows), "limit": limit}
     )
-    return _json({"risks": [_stored(row, language) for row in rows], "next": more})
+    return _json({"risks": [stored_risk(row) for row in rows], "next": more})
 
 
 async def _computed(
@@ -170,20 +173,31 @@ def _risk(user: str, as_of: Any, row: dict[str, Any] | None) -> dict[str, Any]:
     return {"user_id": user, "as_of": _iso(as_of), "eligible": row is not None, **told, "computed": "now"}
 
 
-def _stored(row: StoredScore, language: Language) -> dict[str, Any]:
-    names = ("churn_probability", "percentile", "band", "expected_orders", "value_at_risk", "model")
+def stored_risk(row: StoredScore) -> dict[str, Any]:
+    """What is told of a stored score."""
     return {
         "user_id": row.user_id,
-        "as_of": _iso(from_us(row.as_of_us)),
+        "as_of": _iso_of_us(row.as_of_us),
         "eligible": True,
-        **{name: getattr(row, name) for name in names},
-        "reasons": orjson.loads(row.reasons) if row.reasons else None,
+        "churn_probability": row.churn_probability,
+        "percentile": row.percentile,
+        "band": row.band,
+        "expected_orders": row.expected_orders,
+        "value_at_risk": row.value_at_risk,
+        "model": row.model,
+        "reasons": orjson.Fragment(row.reasons) if row.reasons else None,
         "computed": "stored",
     }
 
 
-def _iso(moment: Any) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
+@lru_cache(maxsize=4096)
+def _iso_of_us(us: int) -> str:
+    """The scores of one run share their moment."""
+    return _iso(from_us(us))
+
+
+def _iso(moment: datetime) -> str:
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _asked(told: object) -> tuple[list[str], bool]:

@@ -6,7 +6,7 @@ Spans carry routes, statuses and counts, never anything of a person. A call that
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -29,10 +29,11 @@ class Span(Protocol):
 class Tracer:
     """Traces nothing; what a service has unless it is told where spans go."""
 
-    @contextmanager
-    def span(self, name: str, headers: Mapping[str, str] | None = None, **facts: str | int | float) -> Iterator[Span]:
+    def span(
+        self, name: str, headers: Mapping[str, str] | None = None, **facts: str | int | float
+    ) -> AbstractContextManager[Span]:
         """A span for as long as the block lasts; `headers`: those of a call, which may name its trace."""
-        yield _NOTHING
+        return _NOTHING
 
     def close(self) -> None:
         """Send what waits."""
@@ -40,6 +41,11 @@ class Tracer:
 
 class _NoSpan:
     trace_id = NO_TRACE
+
+    def __enter__(self) -> Span:
+        return self
+
+    def __exit__(self, *fault: object) -> None: ...
 
     def note(self, facts: Facts) -> None: ...
 

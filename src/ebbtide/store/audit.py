@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, select
 
 from ebbtide.store.database import Database
 from ebbtide.store.tables import audit
 
 _FIRST = bytes(32)
 _AT_ONCE = 5_000
+_COLUMNS = ("shop_id", "at_us", "actor", "action", "subject", "request_id", "detail", "digest")
+_quoted = json.encoder.encode_basestring_ascii
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,17 @@ class Entry:
     detail: Mapping[str, Any] | None = None
 
     def digest(self, before: bytes) -> bytes:
-        """What binds it to the entry before."""
-        told = [self.shop_id, self.at_us, self.actor, self.action, self.subject, self.request_id, self._detail()]
-        return hashlib.sha256(before + json.dumps(told, ensure_ascii=True).encode()).digest()
+        """What binds it to the entry before: SHA-256 of that one's and of the fields as a JSON list."""
+        shop, actor, action, subject, request, detail = map(
+            _quoted, (self.shop_id, self.actor, self.action, self.subject, self.request_id, self.told)
+        )
+        told = f"[{shop}, {int(self.at_us)}, {actor}, {action}, {subject}, {request}, {detail}]"
+        return hashlib.sha256(before + told.encode()).digest()
 
-    def row(self) -> dict[str, Any]:
-        """As columns of the table, without the digest."""
-        plain = ("shop_id", "at_us", "actor", "action", "subject", "request_id")
-        return {**{name: getattr(self, name) for name in plain}, "detail": self._detail()}
-
-    def _detail(self) -> str:
-        return json.dumps(dict(self.detail or {}), sort_keys=True)
+    @property
+    def told(self) -> str:
+        """The detail as it is stored."""
+        return json.dumps(dict(self.detail), sort_keys=True) if self.detail else "{}"
 
 
 class Audit:
@@ -56,10 +58,10 @@ class Audit:
         with self._database.write(in_order=True) as connection:
             before = connection.scalar(select(audit.c.digest).order_by(audit.c.seq.desc()).limit(1)) or _FIRST
             rows = []
-            for entry in entries:
-                before = entry.digest(before)
-                rows.append({**entry.row(), "digest": before})
-            connection.execute(insert(audit), rows)
+            for e in entries:
+                before = e.digest(before)
+                rows.append((e.shop_id, e.at_us, e.actor, e.action, e.subject, e.request_id, e.told, before))
+            self._database.insert_many(connection, "audit", _COLUMNS, rows)
 
     def entries(self, shop_id: str, *, limit: int = 100, before_seq: int | None = None) -> list[tuple[int, Entry]]:
         """The newest entries of a shop with their numbers, the newest first."""

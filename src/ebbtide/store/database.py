@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -34,6 +36,9 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        file = engine.url.database if engine.dialect.name == "sqlite" else None
+        self._file = file if file and file != ":memory:" else ""
+        self._idle = deque[sqlite3.Connection]()
 
     @classmethod
     def open(cls, url: str, *, migrate: bool = True) -> Self:
@@ -80,6 +85,43 @@ class Database:
                 connection.execute(text("select pg_advisory_xact_lock(:n)"), {"n": _INBOX_LOCK})
             yield connection
 
+    def first(self, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """The first row of one statement that changes nothing, None if there is none; `{}` stands where a value comes.
+
+        The embedded store is asked over a plain connection: one statement is a transaction of its own.
+        """
+        if self._file:
+            return self._first_of_file(_with_marks(statement, "?"), values)
+        with self.read() as connection:
+            mark = "?" if self.is_embedded else "%s"
+            found = connection.exec_driver_sql(_with_marks(statement, mark), values).first()
+        return None if found is None else tuple(found)
+
+    def _first_of_file(self, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        try:
+            connection = self._idle.pop() if self._idle else self._plain()
+            row: tuple[Any, ...] | None = connection.execute(statement, values).fetchone()
+        except IndexError:  # another thread took the last one in between
+            return self._first_of_file(statement, values)
+        except (sqlite3.OperationalError, sqlite3.InterfaceError) as fault:
+            raise _away(str(fault)[:120]) from None
+        self._idle.append(connection)
+        return row
+
+    def _plain(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._file, timeout=_PATIENCE_SECONDS, check_same_thread=False)
+        _prepare(connection, None)
+        connection.execute("pragma cache_size = -8192")  # single rows: there may be many such connections
+        return connection
+
+    def insert_many(
+        self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert rows as the driver takes them, for statements so frequent that a translation would cost more."""
+        mark = "?" if self.is_embedded else "%s"
+        marks = ", ".join([mark] * len(columns))
+        connection.exec_driver_sql(f"insert into {table} ({', '.join(columns)}) values ({marks})", list(rows))
+
     def migrate(self) -> None:
         """Bring the tables to the newest version; several processes may do so at once."""
         with _MIGRATING, self.write(in_order=True) as connection:
@@ -93,12 +135,19 @@ class Database:
 
     def close(self) -> None:
         """Give the connections back."""
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
 
 def upserting(connection: Connection, table: Table) -> Any:
     """An insert that may say `on_conflict_do_update`, which both kinds of database have."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+@lru_cache(maxsize=64)
+def _with_marks(statement: str, mark: str) -> str:
+    return statement.replace("{}", mark)
 
 
 @contextmanager

@@ -192,9 +192,8 @@ class Cursors:
 
     def position(self, shop_id: str, name: str) -> int:
         """The number of the last event that the reader has done with; 0 at first."""
-        wanted = select(cursors.c.position).where(cursors.c.shop_id == shop_id, cursors.c.name == name)
-        with self._database.read() as connection:
-            return int(connection.scalar(wanted) or 0)
+        found = self._database.first("select position from cursors where shop_id = {} and name = {}", (shop_id, name))
+        return int(found[0]) if found else 0
 
     @staticmethod
     def move(connection: Connection, shop_id: str, name: str, position: int, now_us: int) -> None:

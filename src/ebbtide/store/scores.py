@@ -85,9 +85,7 @@ class Scores:
 
     def of_user(self, shop_id: str, user_id: str) -> StoredScore | None:
         """The score of one user."""
-        statement = _OF_USER.format(*(("?", "?") if self._database.is_embedded else ("%s", "%s")))
-        with self._database.read() as connection:
-            row = connection.exec_driver_sql(statement, (shop_id, user_id)).first()
+        row = self._database.first(_OF_USER, (shop_id, user_id))
         return None if row is None else StoredScore(*row)
 
     def at_risk(
@@ -125,7 +123,6 @@ class Scores:
 
 
 _OF_USER = f"select {', '.join(StoredScore.__dataclass_fields__)} from scores where shop_id = {{}} and user_id = {{}}"
-"""As the driver takes it: the most frequent question of all, and it needs no translation."""
 
 
 def _score(row: Row[Any]) -> StoredScore:
