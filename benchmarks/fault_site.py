@@ -60,6 +60,12 @@ timeout = "2s"
 """
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of callers that were killed."""
+
+    def handle_error(self, *_: object) -> None: ...
+
+
 class Receiver:
     """Takes webhooks; `arrived`: user -> ids, each as often as it came. It can be deaf (refuses all) or slow now and then."""
 
@@ -74,6 +80,8 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                if len(body) < int(self.headers["content-length"]):
+                    return  # the caller was killed while it told
                 self.send_response(receiver.take(json.loads(body)["data"]["user_id"], self.headers["webhook-id"]))
                 self.send_header("content-length", "0")
                 with contextlib.suppress(OSError):
@@ -81,7 +89,7 @@ class Receiver:
 
             def log_message(self, *_: object) -> None: ...
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = _Quiet(("127.0.0.1", 0), Handler)
         self.port = int(server.server_address[1])
         threading.Thread(target=server.serve_forever, daemon=True).start()
 

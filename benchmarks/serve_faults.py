@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,6 +186,7 @@ def poison(folder: Path, asked: argparse.Namespace) -> bool:
                 site.recovered("answers of events", since)
                 time.sleep(3.0)
             left = site.settle()
+            left += "" if _figure(site, "ebbtide_users_set_aside_total") else "nobody was set aside"
         return site.report("poison", count + asked.times, left)
     finally:
         server.stop()
@@ -209,6 +211,13 @@ def receivers(folder: Path, asked: argparse.Namespace) -> bool:
 SCENARIOS: dict[str, Callable[[Path, argparse.Namespace], bool]] = {
     f.__name__: f for f in (kills, postgresql, redis, disk, clock, poison, receivers)
 }
+
+
+def _figure(site: Site, name: str) -> float:
+    """Of `/metrics`, over all labels."""
+    with urllib.request.urlopen(f"{site.url}/metrics", timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{name}{{"))
 
 
 def _until_taken(site: Site, since: float, what: str) -> None:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ def wait_for(told: Callable[[], bool], what: str = "it") -> None:
         time.sleep(0.01)
 
 
-def _serve(root: Path, port: int, role: str, log: Path) -> None:
+def _serve(root: Path, port: int, role: str, log: Path, environment: dict[str, str]) -> None:
     """In a process of its own: the command."""
     from ebbtide.cli.main import run  # noqa: PLC0415 - in the child
 
+    os.environ.update(environment)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     os._exit(run(["serve", "-w", str(root), "--port", str(port), "--role", role]))
 
@@ -51,6 +53,7 @@ class Live:
     role: str = "all"
     port: int = field(default_factory=free_port)
     log: Path = Path(os.devnull)
+    environment: dict[str, str] = field(default_factory=dict)
     process: Any = None
 
     @property
@@ -58,7 +61,7 @@ class Live:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Live:
-        self.process = FORKS.Process(target=_serve, args=(self.root, self.port, self.role, self.log))
+        self.process = FORKS.Process(target=_serve, args=(self.root, self.port, self.role, self.log, self.environment))
         self.process.start()
         wait_for(self.is_answering, f"the {self.role} process")
         return self
@@ -91,7 +94,7 @@ class Live:
 class Sender:
     """Sends batches of numbered events, each batch until it is answered; `answered`: event_id -> times it was answered.
 
-    `statuses` counts the answers, with 0 for none.
+    The first event of a batch is a cart of now, by a customer of its own: `carts` holds those that were answered. `statuses` counts the answers, with 0 for none.
     """
 
     url: str
@@ -100,6 +103,7 @@ class Sender:
     batch: int = 20
     answered: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
+    carts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -121,7 +125,13 @@ class Sender:
                 events = [
                     event(f"live-{self.name}{number}-{k}", f"user-{(number + k) % 50}") for k in range(self.batch)
                 ]
+                events[0] |= {
+                    "user_id": f"cart-{self.name}{number}",
+                    "type": "cart_add",
+                    "occurred_at": f"{datetime.now(UTC):%FT%TZ}",
+                }
                 if self._sent(http, events):
+                    self.carts.add(f"cart-{self.name}{number}")
                     number += 1
                 else:
                     self._stop.wait(0.05)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -19,8 +19,10 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from tests.pipeline.conftest import UNTIL, Trained
+from tests.serve.alerts.receivers import Answer, Call, Receiver
 from tests.serve.conftest import Site
 from tests.serve.live import Live, Sender, event, wait_for
+from tests.serve.proxy import Proxy
 
 from ebbtide.core.config import load_config
 from ebbtide.core.errors import RetryError
@@ -49,6 +51,26 @@ horizon = "30d"
 [serve]
 land_every = "200ms"
 rescore_every = "50ms"
+"""
+ALERTS = """
+[campaign]
+holdout = 0.0
+[alerts]
+daily_cap = 0
+user_cap = 0
+[[alert]]
+name = "cart-left"
+when = "unfollowed"
+did = ["cart_add"]
+but_not = ["order"]
+within = "10s"
+[[channel]]
+name = "crm"
+kind = "webhook"
+url = "{url}"
+allow_private = true
+timeout = "1s"
+secret_env = ["EBBTIDE_TEST_HOOK"]
 """
 
 
@@ -101,8 +123,27 @@ def assert_each_once(root: Path, senders: list[Sender]) -> None:
     assert len(set(found) - answered) <= sum(s.batch for s in senders)
 
 
+@pytest.fixture
+def hook(root: Path, live: Live) -> Iterator[Receiver]:
+    """Takes the alerts of a rule, and hangs for longer than the channel waits in one call of ten."""
+    hang, rng = threading.Event(), random.Random(7)
+
+    def answer(_: Call) -> Answer:
+        return Answer(hold=hang if rng.random() < 0.1 else None)
+
+    receiver = Receiver(answer)
+    with (root / "ebbtide.toml").open("a", encoding="utf-8") as file:
+        file.write(ALERTS.format(url=receiver.url))
+    live.environment["EBBTIDE_TEST_HOOK"] = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+    yield receiver
+    hang.set()
+    receiver.close()
+
+
 @pytest.mark.timeout(240)
-def test_killed_at_random_moments_no_accepted_event_is_lost_or_doubled(root: Path, key: str, live: Live) -> None:
+def test_killed_at_random_moments_no_accepted_event_is_lost_or_doubled_and_every_alert_is_told_under_one_id(
+    root: Path, key: str, live: Live, hook: Receiver
+) -> None:
     rng = random.Random(5)
     live.start()
     with Sender(live.url, key, "a") as one, Sender(live.url, key, "b") as two:
@@ -114,7 +155,11 @@ def test_killed_at_random_moments_no_accepted_event_is_lost_or_doubled(root: Pat
             live.start()
         before = one.statuses[202]
         wait_for(lambda: one.statuses[202] > before, "an answer")
+    carts = one.carts | two.carts
+    wait_for(lambda: carts <= {call.data["user_id"] for call in hook.calls}, "an alert of every cart")
     assert live.stop() == 0
+    assert len({(call.data["user_id"], call.id) for call in hook.calls}) == len({call.id for call in hook.calls})
+    assert len({call.data["user_id"] for call in hook.calls}) == len({call.id for call in hook.calls})
     assert one.statuses[0] + two.statuses[0] >= KILLS / 2, "the killer met nobody"
     assert_each_once(root, [one, two])
 
@@ -157,57 +202,6 @@ def test_on_a_full_disk_events_are_refused_and_later_taken_and_questions_are_ans
         wait_for(lambda: sender.statuses[202] > taken, "an answer again")
     assert live.stop() == 0
     assert_each_once(root, [sender])
-
-
-class Proxy:
-    """Stands before a server on TCP, and can be cut: what is open falls, what comes is refused."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._to, self._open, self._cut = (host, port), list[socket.socket](), False
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._cut = True
-        for end in self._open:
-            _shut(end)
-        self._open.clear()
-
-    def mend(self) -> None:
-        self._cut = False
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            if self._cut:
-                near.close()
-                continue
-            far = socket.create_connection(self._to)
-            self._open += [near, far]
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
-
-    @staticmethod
-    def _pump(a: socket.socket, b: socket.socket) -> None:
-        with suppress(OSError):
-            while part := a.recv(65_536):
-                b.sendall(part)
-        _shut(b)
-        a.close()  # the other direction closes the other end
-
-    def close(self) -> None:
-        self.cut()
-        _shut(self._listener)
-        self._listener.close()
-
-
-def _shut(end: socket.socket) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture

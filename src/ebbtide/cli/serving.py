@@ -18,10 +18,11 @@ import orjson
 from ebbtide.core.config import Config, load_config, read_secrets
 from ebbtide.core.errors import InputError, MissingError
 from ebbtide.core.serve_settings import ServeConfig
-from ebbtide.core.windows import parse_duration
+from ebbtide.core.windows import from_us, parse_duration
 from ebbtide.pipeline.live_shop import Clock, LiveShop, system_clock
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.shared_histories import SharedHistories
+from ebbtide.pipeline.steady_clock import SteadyClock
 from ebbtide.serve.alerts import AlertWork
 from ebbtide.serve.channels import secret_names
 from ebbtide.serve.service import Service, make_service
@@ -29,6 +30,7 @@ from ebbtide.serve.stream import Stream
 from ebbtide.serve.stream_thread import StreamThread
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox
+from ebbtide.store.shops import Shops
 
 
 def store_url(config: Config, root: Path) -> str:
@@ -54,6 +56,8 @@ def open_service(config: Config, root: Path, *, clock: Clock = system_clock) -> 
         )
     database = Database.open(store_url(config, root))
     memory = config.serve.memory // len(places)
+    told_before = max(Shops(database).clock_us(name) for name in names)
+    clock = SteadyClock(clock, least=from_us(told_before))
     shops = {told.serve.shop_id: _shop(told, at, database, config.serve, memory, clock) for told, at in places}
     for shop in shops.values():
         _take_up(shop, only=len(shops) == 1)

@@ -40,7 +40,7 @@ _POLL_SECONDS = 0.1
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 900.0
 _LEAST_SECONDS = 0.05
 _UNTIL_RETRY_SECONDS = 1.0
-_LEASE_MARGIN_SECONDS = 30.0
+_LEASE_MARGIN_SECONDS = 5.0
 
 
 def ignore_outcome(message: Message, outcome: Outcome) -> None:
@@ -189,7 +189,7 @@ class Delivery:
         by_name = {channel.name: channel for channel in config.channel}
         self._outlets = []
         for name, sender in senders.items():
-            lease_us = 2 * span_us(by_name[name].timeout) + round(_LEASE_MARGIN_SECONDS * 1e6)
+            lease_us = span_us(by_name[name].timeout) + round(_LEASE_MARGIN_SECONDS * 1e6)
             terms = Terms(by_name[name].parallel, lease_us, span_us(config.alerts.retry_for))
             self._outlets.append(
                 Outlet(
