@@ -10,9 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIX = ".zh-CN.md"
 CHINESE = sorted(page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if page.name.endswith(SUFFIX))
-DIGESTS = {
-    "alerts", "close-the-loop", "models", "operate-the-service", "plan-actions",
-}  # fmt: skip
+DIGESTS = {"alerts", "models", "operate-the-service"}
 """Chinese pages that tell in short what the English one tells at length, with blocks of their own."""
 TRANSLATIONS = [page for page in CHINESE if page.name.removesuffix(SUFFIX) not in DIGESTS]
 
