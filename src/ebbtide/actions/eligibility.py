@@ -21,7 +21,7 @@ from ebbtide.core.windows import parse_duration, to_us
 from ebbtide.events.schema import TIME
 
 RULES: dict[str, Text] = {
-    "holdout": Text("belongs to the global holdout, which no action ever reaches", "属于全局对照组，不接受任何动作"),
+    "holdout": Text("belongs to the global holdout, which no action ever reaches", "属于全局保留组，不接受任何动作"),
     "condition": Text("the action's condition does not hold", "不满足动作的条件"),
     "consent": Text("no consent for this purpose", "未同意该用途"),
     "guard": Text("suspected abuse of discounts", "疑似滥用优惠"),

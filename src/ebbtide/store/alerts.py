@@ -52,7 +52,7 @@ _TEXTS: dict[Suppression, Text] = {
     Suppression.HYSTERESIS: Text(
         "the customer had not fallen far enough below the band since entering it", "顾客进入该等级后尚未充分回落"
     ),
-    Suppression.HOLDOUT: Text("the customer belongs to the global holdout", "顾客属于全局对照组"),
+    Suppression.HOLDOUT: Text("the customer belongs to the global holdout", "顾客属于全局保留组"),
     Suppression.NO_CONSENT: Text("the customer has not consented to the rule's purpose", "顾客未同意该规则的用途"),
     Suppression.COOLDOWN: Text("the rule told of this customer a short while ago", "该规则近期已提醒过此顾客"),
     Suppression.QUIET_HOURS: Text("quiet hours, in which the rule suppresses", "处于免打扰时段，规则设为不发送"),
