@@ -15,6 +15,8 @@ from ebbtide.models.tree_forest import MASK_LEAVES, NAN_LEFT, ZERO_FLIPS, Forest
 from ebbtide.models.tree_text import ZERO_WIDTH
 
 BLOCK = 64
+FEW = 8
+"""Rows up to which each is walked through the trees by itself."""
 _TINY = np.float32(ZERO_WIDTH)
 _ALL = np.uint32(0xFFFFFFFF)
 
@@ -33,6 +35,9 @@ def load_block(X: NDArray[np.float32], start: int, block: NDArray[np.float32]) -
 @njit(cache=True, nogil=True)
 def add_margins(X: NDArray[np.float32], out: NDArray[np.float64], forest: Forest) -> None:
     """Add to `out` (N,) the forest's output for each row of `X` (N, F), tree after tree."""
+    if len(X) <= FEW:
+        _walk_rows(X, out, forest)
+        return
     block = np.empty((X.shape[1], BLOCK), np.float32)
     total = np.empty(BLOCK)
     alive = np.empty(BLOCK, np.uint32)
@@ -46,6 +51,17 @@ def add_margins(X: NDArray[np.float32], out: NDArray[np.float64], forest: Forest
                 _walk_tree(forest, tree, block, total)
         for r in range(min(BLOCK, len(X) - start)):
             out[start + r] += total[r]
+
+
+@njit(nogil=True)
+def _walk_rows(X: NDArray[np.float32], out: NDArray[np.float64], forest: Forest) -> None:
+    block, total = np.empty((X.shape[1], 1), np.float32), np.empty(1)
+    for r in range(len(X)):
+        load_block(X[r : r + 1], 0, block)
+        total[0] = 0.0
+        for tree in range(len(forest.points)):
+            _walk_tree(forest, tree, block, total)
+        out[r] += total[0]
 
 
 @njit(nogil=True)
@@ -72,7 +88,7 @@ def _mask_tree(forest, tree, block, alive, total) -> None:  # type: ignore[no-un
 @njit(nogil=True)
 def _walk_tree(forest, tree, block, total) -> None:  # type: ignore[no-untyped-def]
     first, leaf = forest.split_start[tree], forest.leaf_start[tree]
-    for r in range(BLOCK):
+    for r in range(len(total)):
         child = 0
         while child >= 0:
             node = first + child

@@ -25,6 +25,7 @@ vector instructions, and no tables are needed. Trees of any depth are served.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from ebbtide.models.tree_forest import NAN_LEFT, Forest
 from ebbtide.models.tree_margin import goes_left, load_block
+from ebbtide.models.tree_shap_one import add_contributions_of_one, mix_sides
 
 Floats: TypeAlias = NDArray[np.float64]
 Lanes: TypeAlias = tuple[int, ...]
@@ -53,9 +55,13 @@ _FIELDS = 7
 def add_contributions(X: NDArray[np.float32], out: Floats, forest: Forest) -> None:
     """Add to `out` (N, F + 1) each row's Shapley values; the last column is left alone. X (N, F), NaN = unknown."""
     times, weights = _rules((int(forest.points.max()) + 1) // 2)
-    _add_contributions(X, out, forest, times, weights, NARROW if len(X) <= 8 * len(NARROW) else WIDE)
+    if len(X) == 1:
+        add_contributions_of_one(X, out, forest, times, weights)
+    else:
+        _add_contributions(X, out, forest, times, weights, NARROW if len(X) <= 8 * len(NARROW) else WIDE)
 
 
+@lru_cache(maxsize=32)
 def _rules(pairs: int) -> tuple[Floats, Floats]:
     """Gauss-Legendre on [0, 1]: points and weights of the rule with p pairs of points in row p."""
     times, weights = np.zeros((2, pairs + 1, 2 * pairs))
@@ -84,7 +90,7 @@ def _add_contributions(
             _decide(forest, tree, block, state, lanes)
             pairs = (forest.points[tree] + 1) // 2
             for pair in range(pairs):
-                _mix(forest, tree, times[pairs, 2 * pair : 2 * pair + 2], mix)
+                mix_sides(forest, tree, times[pairs, 2 * pair : 2 * pair + 2], mix)
                 _rise(forest, tree, mix, state, lanes)
                 _fall(forest, tree, mix, weights[pairs, 2 * pair : 2 * pair + 2], state, lanes)
             _collect(forest, tree, state, phi, lanes)
@@ -128,19 +134,6 @@ def _decide(forest: Forest, tree: int, block: NDArray[np.float32], state: Floats
                 own[_GOES * size + r] = own[_MET * size + r] if goes_left(x[r], limit, kind) else 0.0
     for i in range(count + 1):
         _room(state, count + i, lanes)[_FLOW * size :] = forest.value[leaf + i]
-
-
-@njit(nogil=True)
-def _mix(forest: Forest, tree: int, times: Floats, mix: Floats) -> None:
-    """For each split at two points: r = share + met * mix[0:2] + goes * mix[2:4]; the addend's factor is mix[4:6]."""
-    first = forest.split_start[tree]
-    for i in range(forest.split_start[tree + 1] - first):
-        share, before = forest.left_share[first + i], forest.earlier_share[first + i]
-        for k in range(2):
-            f = 1.0 / (times[k] + (1.0 - times[k]) * before)
-            mix[i, k] = (1.0 - times[k]) * before * share * f - share
-            mix[i, 2 + k] = times[k] * f
-            mix[i, 4 + k] = before * f * f
 
 
 @njit(nogil=True, fastmath={"contract"})
