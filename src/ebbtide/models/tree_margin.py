@@ -89,7 +89,7 @@ def _mask_tree(forest, tree, block, alive, total) -> None:  # type: ignore[no-un
 def _walk_tree(forest, tree, block, total) -> None:  # type: ignore[no-untyped-def]
     first, leaf = forest.split_start[tree], forest.leaf_start[tree]
     for r in range(len(total)):
-        child = 0
+        child = 0 if forest.split_start[tree + 1] > first else ~0
         while child >= 0:
             node = first + child
             left = goes_left(block[forest.feature[node], r], forest.threshold[node], forest.kind[node])

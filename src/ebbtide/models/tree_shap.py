@@ -71,7 +71,7 @@ def _rules(pairs: int) -> tuple[Floats, Floats]:
     return times, weights
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True)
 def _add_contributions(
     X: NDArray[np.float32], out: Floats, forest: Forest, times: Floats, weights: Floats, lanes: Lanes
 ) -> None:
@@ -136,7 +136,7 @@ def _decide(forest: Forest, tree: int, block: NDArray[np.float32], state: Floats
         _room(state, count + i, lanes)[_FLOW * size :] = forest.value[leaf + i]
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True)
 def _rise(forest: Forest, tree: int, mix: Floats, state: Floats, lanes: Lanes) -> None:
     """Bottom-up: FLOW becomes U, GAP the difference of the sides. A pair of leaves needs no GAP: it is constant."""
     size = 8 * len(lanes)
@@ -166,7 +166,7 @@ def _rise(forest: Forest, tree: int, mix: Floats, state: Floats, lanes: Lanes) -
             own[(_FLOW + 1) * size + r] = right[(_FLOW + 1) * size + r] + (share + met * a1 + goes * b1) * d1
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True)
 def _fall(forest: Forest, tree: int, mix: Floats, weights: Floats, state: Floats, lanes: Lanes) -> None:
     """Top-down: FLOW becomes P, GAIN grows. What flows into a leaf goes to one of two dummies behind the leaves."""
     size = 8 * len(lanes)
@@ -196,7 +196,7 @@ def _fall(forest: Forest, tree: int, mix: Floats, weights: Floats, state: Floats
             right[(_FLOW + 1) * size + r] = p1 - l1
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True)
 def _collect(forest: Forest, tree: int, state: Floats, phi: Floats, lanes: Lanes) -> None:
     """Add (o - z) * GAIN of every split to its feature, where the earlier conditions are met."""
     size, first = 8 * len(lanes), forest.split_start[tree]

@@ -26,7 +26,7 @@ _FLOW = 9  # P at two points
 _FIELDS = 11
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True)
 def add_contributions_of_one(
     X: NDArray[np.float32], out: Floats, forest: Forest, times: Floats, weights: Floats
 ) -> None:
@@ -88,12 +88,18 @@ def mix_sides(forest: Forest, tree: int, times: Floats, mix: Floats) -> None:
             mix[i, 4 + k] = before * f * f
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True)
 def _rise(forest, tree, mix, state, side) -> None:  # type: ignore[no-untyped-def]
     """Bottom-up: RATE, GAP and VALUE of the splits at two points."""
     first = forest.split_start[tree]
     for i in range(forest.split_start[tree + 1] - first - 1, -1, -1):
-        share, met, goes, left, right = forest.left_share[first + i], state[i, _MET], state[i, _GOES], side[i, 0], side[i, 1]
+        share, met, goes, left, right = (
+            forest.left_share[first + i],
+            state[i, _MET],
+            state[i, _GOES],
+            side[i, 0],
+            side[i, 1],
+        )
         for k in range(2):
             r = share + met * mix[i, k] + goes * mix[i, 2 + k]
             v = state[right, _VALUE + k]
@@ -103,7 +109,7 @@ def _rise(forest, tree, mix, state, side) -> None:  # type: ignore[no-untyped-de
             state[i, _VALUE + k] = v + r * d
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True)
 def _fall(forest, tree, mix, state, side) -> None:  # type: ignore[no-untyped-def]
     """Top-down: FLOW, and GAIN grows; a pair of leaves has one GAP at all points."""
     first = forest.split_start[tree]
