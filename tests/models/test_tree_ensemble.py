@@ -126,6 +126,8 @@ def test_trees_without_a_split_are_constants() -> None:
     trees = TreeEnsemble.from_text([booster.model_to_string()])
     assert trees.margin(X).tolist() == booster.predict(X, raw_score=True).tolist()
     np.testing.assert_array_equal(trees.contributions(X), booster.predict(X, pred_contrib=True))
+    assert trees.margin(X[:1]).tolist() == trees.margin(X)[:1].tolist()
+    np.testing.assert_array_equal(trees.contributions(X[:1]), trees.contributions(X)[:1])
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from ebbtide.explain.reasons import reasons
 from ebbtide.pipeline.explain import explain
 from ebbtide.pipeline.score import score_members, score_shard
+from ebbtide.pipeline.scored_rows import scored_rows
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,16 @@ def test_one_user_alone_gets_the_row_of_the_batch(trained, listed):
     for user in listed["user_id"].sort()[::15]:
         alone = score_shard(trained.shop.lake.read_user(user), trained.shop.until, trained.bundle, reasons="all")
         assert_same(alone, listed.filter(pl.col("user_id") == user))
+
+
+def test_plain_rows_are_the_rows_of_the_table(trained, everybody):
+    """For all users together and for one alone, with reasons and without, in both languages."""
+    until, bundle = trained.shop.until, trained.bundle
+    one = everybody.filter(pl.col("user_id") == everybody["user_id"].min())
+    for events, reasons, language in ((everybody, True, "en"), (everybody, False, "en"), (one, True, "zh")):
+        table = score_shard(events, until, bundle, reasons="all" if reasons else "none", language=language)
+        rows = scored_rows(score_members(events, until, bundle), bundle, reasons=reasons, language=language)
+        assert rows == table.drop("as_of").select(list(rows[0])).to_dicts()
 
 
 def test_any_grouping_of_users_into_shards_gives_the_same_rows(trained, listed, everybody):

@@ -38,7 +38,9 @@ def hash_texts(texts: pl.Series, *, seed: int = 0) -> NDArray[np.uint64]:
     >>> hash_texts(pl.Series(["a", "b", "a"])).tolist()[0] == hash_texts(pl.Series(["a"])).tolist()[0]
     True
     """
-    array = texts.cast(pl.String).fill_null("").to_arrow().cast(pa.large_string())
+    if texts.dtype != pl.String:
+        texts = texts.cast(pl.String)
+    array = (texts.fill_null("") if texts.null_count() else texts).to_arrow().cast(pa.large_string())
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     _, offsets, data = array.buffers()

@@ -112,6 +112,9 @@ TABLE_COLUMNS: dict[str, dict[str, pl.DataType]] = {
 }
 
 
+_NO_EVENTS = pl.DataFrame(schema=EVENT_COLUMNS)
+
+
 def empty_events() -> pl.DataFrame:
     """An event frame without rows."""
-    return pl.DataFrame(schema=EVENT_COLUMNS)
+    return _NO_EVENTS.clone()

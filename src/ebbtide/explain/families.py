@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.core.errors import DefectError
-from ebbtide.explain.layout import Columns, layout_of
+from ebbtide.explain.layout import Columns, Layout, layout_of
 
 Floats = NDArray[np.float64]
 
@@ -22,15 +22,18 @@ def families_of(contributions: Floats, columns: Columns) -> Floats:
     Base value (the last column) + all families = the margin, in log-odds, within 1e-6.
     Raises DefectError if the contributions do not belong to these columns.
     """
-    if contributions.shape[1] != len(columns) + 1:
+    return family_sums(contributions, layout_of(columns))
+
+
+def family_sums(contributions: Floats, layout: Layout) -> Floats:
+    """As `families_of`, for columns whose layout is known."""
+    if contributions.shape[1] != len(layout.names) + 1:
         raise DefectError(
             "the model explains {got} columns, {wanted} are described",
             "模型解释了 {got} 列，而有说明的是 {wanted} 列",
             got=contributions.shape[1] - 1,
-            wanted=len(columns),
+            wanted=len(layout.names),
         )
-    layout = layout_of(columns)
-    order = np.argsort(layout.family, kind="stable")
-    starts = np.searchsorted(layout.family[order], np.arange(len(layout.family_names)))
     # Summed column after column: a matrix product would round differently for one row than for many.
-    return np.asarray(np.add.reduceat(np.ascontiguousarray(contributions[:, order]), starts, axis=1), np.float64)
+    inside = np.ascontiguousarray(contributions[:, layout.order])
+    return np.asarray(np.add.reduceat(inside, layout.start[:-1], axis=1), np.float64)

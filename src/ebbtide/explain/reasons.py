@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ebbtide.core.language import Language
 from ebbtide.explain.families import Floats
-from ebbtide.explain.layout import Columns, layout_of
+from ebbtide.explain.layout import Columns, Layout, layout_of
 from ebbtide.explain.selection import select
 from ebbtide.explain.sentences import sentences
 
@@ -31,6 +31,7 @@ REASON = pl.Struct(
         "text": pl.String,
     }
 )
+_FIELDS = tuple(field.name for field in REASON.fields)
 REASONS_TYPE = pl.List(REASON)
 """The type of the column `reasons` of a score table."""
 
@@ -64,7 +65,7 @@ class Reasons(Sequence[list[Reason]]):
     text: NDArray[np.object_]
     base: Floats
     remainder: Floats
-    columns: Columns
+    layout: Layout
 
     def __len__(self) -> int:
         return len(self.base)
@@ -76,10 +77,10 @@ class Reasons(Sequence[list[Reason]]):
 
     def _between(self, start: int, end: int) -> Iterator[Reason]:
         for i in range(start, end):
-            feature = self.columns[self.column[i]]
+            column = self.column[i]
             yield Reason(
-                feature.name,
-                feature.family,
+                self.layout.names[column],
+                self.layout.family_names[self.layout.family[column]],
                 _known(self.value[i]),
                 _known(self.usual[i]),
                 "raises" if self.contribution[i] > 0 else "lowers",
@@ -87,9 +88,13 @@ class Reasons(Sequence[list[Reason]]):
                 self.text[i],
             )
 
+    def to_dicts(self) -> list[list[dict[str, Any]]]:
+        """What `to_series` holds, as plain values."""
+        return [[{name: getattr(said, name) for name in _FIELDS} for said in row] for row in self]
+
     def to_series(self) -> pl.Series:
         """The column `reasons` of a score table: REASONS_TYPE, unknown numbers are null."""
-        names = pl.Series(layout_of(self.columns).names, dtype=pl.String)
+        names = pl.Series(self.layout.names, dtype=pl.String)
         entries = pl.DataFrame(
             {
                 "feature": names.gather(self.column),
@@ -122,13 +127,13 @@ def reasons(
     Raises DefectError if the shapes do not fit.
     """
     layout = layout_of(columns)
-    everyday = _by_column(usual, layout.names, len(X))
-    named = select(contributions, X, columns, everyday, at_most)
+    everyday = _by_column(usual, layout.names)
+    named = select(contributions, X, layout, everyday, at_most)
     row, column = named.row, named.column
     value, companion = X[row, column].astype(np.float64), layout.companion[column]
     own = np.where(companion >= 0, X[row, companion], np.nan).astype(np.float64)
     is_own = ~np.isnan(own)
-    expected = np.where(is_own, own, everyday[row, column])
+    expected = np.where(is_own, own, np.broadcast_to(everyday, X.shape)[row, column])
     raises = named.contribution > 0
     return Reasons(
         starts=np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(X)))]).astype(np.int64),
@@ -139,7 +144,7 @@ def reasons(
         text=sentences(layout.phrases, column, value, expected, is_own, raises, language, currency),
         base=contributions[:, -1],
         remainder=named.remainder,
-        columns=columns,
+        layout=layout,
     )
 
 
@@ -158,10 +163,11 @@ def reason_column(
     return found.to_series()
 
 
-def _by_column(usual: ArrayLike | Mapping[str, float], names: Sequence[str], rows: int) -> Floats:
+def _by_column(usual: ArrayLike | Mapping[str, float], names: Sequence[str]) -> Floats:
+    """(N, F), or (1, F) where all users have the same."""
     if isinstance(usual, Mapping):
         usual = [usual.get(name, np.nan) for name in names]
-    return np.broadcast_to(np.asarray(usual, np.float64), (rows, len(names)))
+    return np.atleast_2d(np.asarray(usual, np.float64))
 
 
 def _known(value: float) -> float | None:

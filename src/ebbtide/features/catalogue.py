@@ -42,6 +42,14 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.features)
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Worked out once: there are many features, and a catalogue is looked up with every user who is asked about."""
+        return hash((self.features, self.outcome))
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Column names."""

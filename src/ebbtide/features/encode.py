@@ -8,7 +8,7 @@ order whatever the order of the rows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,12 +74,12 @@ def encode(shard: pl.DataFrame, definition: ChurnDefinition, sentiment: Sentimen
     event_id) it goes fastest. `sentiment` reads the texts, if a catalogue asks for it."""
     facts = _facts(shard)
     start, time = _user_starts(_array(facts["user_id"])), _microseconds(shard["occurred_at"])
-    users = shard["user_id"].gather(start[:-1])
+    users = _first_of_each(shard["user_id"], start)
     if not _is_sorted(users, shard["event_id"], start, time):
         shard = shard.sort("user_id", "occurred_at", "event_id")
         facts = _facts(shard)
         start, time = _user_starts(_array(facts["user_id"])), _microseconds(shard["occurred_at"])
-        users = shard["user_id"].gather(start[:-1])
+        users = _first_of_each(shard["user_id"], start)
     known = _microseconds(shard["ingested_at"])
     return EncodedShard(
         user_ids=users,
@@ -97,11 +97,24 @@ def encode(shard: pl.DataFrame, definition: ChurnDefinition, sentiment: Sentimen
 def _facts(shard: pl.DataFrame) -> pl.DataFrame:
     """In one query: a hash of the user, the type's code, whether a coupon was used. Hashes only tell equal from
     unequal."""
-    return shard.select(
-        pl.col("user_id").hash(),
-        pl.col("type").cast(pl.Enum(EVENT_TYPES), strict=False).to_physical().fill_null(_CUSTOM).cast(pl.UInt8),
-        pl.col("coupon").is_not_null(),
+    return _query(
+        shard,
+        [
+            pl.col("user_id").hash(),
+            pl.col("type").cast(pl.Enum(EVENT_TYPES), strict=False).to_physical().fill_null(_CUSTOM).cast(pl.UInt8),
+            pl.col("coupon").is_not_null(),
+        ],
     )
+
+
+def _query(shard: pl.DataFrame, columns: Sequence[pl.Expr]) -> pl.DataFrame:
+    """Columns of a shard, worked out side by side where that pays."""
+    return shard.select_seq(columns) if len(shard) < _SMALL_SHARD else shard.select(columns)
+
+
+def _first_of_each(series: pl.Series, start: NDArray[np.int64]) -> pl.Series:
+    """The value in each user's first row."""
+    return series.head(1) if len(start) == 2 else series.gather(start[:-1])
 
 
 def _columns(shard: EncodedShard, needs: Needs) -> Columns:
@@ -260,8 +273,12 @@ def _codes(shard: EncodedShard, wanted: list[str], run: _Runner) -> tuple[NDArra
     nulls = {k: shard.events[k].null_count() for k in wanted if k not in _COMPUTED_KEYS}
     found = [k for k, n in nulls.items() if n < len(shard.events) or k == "order_id"]
     # one query for all; a hash only tells equal from unequal
-    facts = shard.events.select(
-        *(pl.col(k).hash() for k in found), *(pl.col(k).is_null().alias(f"{k}:null") for k in found if nulls[k])
+    facts = _query(
+        shard.events,
+        [
+            *(pl.col(k).hash() for k in found),
+            *(pl.col(k).is_null().alias(f"{k}:null") for k in found if nulls[k]),
+        ],
     )
     codes = np.empty((len(found), len(shard.events)), np.int32)
     most = np.full(len(found), _COMPUTED_CODES, np.int64)

@@ -13,7 +13,7 @@ from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.columns import frozen_array, no_items
 from ebbtide.features.encode import EncodedShard
 from ebbtide.features.kernels.rows import fill_rows
-from ebbtide.features.plan import make_plan
+from ebbtide.features.plan import plan_of
 from ebbtide.features.tables import ItemTable
 
 _SMALL_WORK = 200_000  # events to visit below which starting threads costs more than it saves
@@ -46,9 +46,10 @@ def compute(
         )
     if not len(at_user):
         return np.empty((0, len(catalogue)), np.float32)
-    plan, needs = make_plan(catalogue.features, shard.outcome)
+    plan, needs = plan_of(catalogue, shard.outcome)
     columns = shard.columns(needs)
-    items = no_items() if tables is None else tables.look_up(shard.events["item_id"])
+    asked = tables if plan.cells.tells_items.any() else None
+    items = no_items() if asked is None else asked.look_up(shard.events["item_id"])
     out = np.empty((len(at_user), len(catalogue)), np.float32)
     rows = _ordered(at_user, at_us)
     cores = threads or os.cpu_count() or 1

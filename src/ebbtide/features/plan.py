@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebbtide.core.windows import DAY_US
+from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.columns import Needs, frozen
 from ebbtide.features.feature import Feature
 from ebbtide.features.primitives import COLUMNS, ITEM_COLUMNS, KEYS, PRICE_CHANGE, Cell, Op
@@ -144,6 +145,14 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=32)
+def plan_of(catalogue: Catalogue, outcome: tuple[str, ...]) -> tuple[Plan, Needs]:
+    """A catalogue compiled for a definition's outcome types; the latest ones are kept.
+
+    Raises InputError for too many different windows.
+    """
+    return make_plan(catalogue.features, outcome)
+
+
 def make_plan(features: tuple[Feature, ...], outcome: tuple[str, ...]) -> tuple[Plan, Needs]:
     """Compile features, for a definition's outcome types. Raises InputError for too many different windows."""
     expressions = [f.expression() for f in features]

@@ -17,6 +17,7 @@ Writing is atomic: a folder is complete or not there. Loading verifies every has
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class Bundle:
         """What models need beside rows."""
         return Setting(self.definition.horizon_days, self.bgnbd, deep=self.config.deep)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Any, ...]:
         """The declarations of X's columns, in order: the catalogue's, then the models'."""
         extra: tuple[ModelColumn, ...] = model_columns(self.definition.horizon_days)

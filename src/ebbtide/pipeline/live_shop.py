@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +24,8 @@ from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.fit_for_service import check_fits
 from ebbtide.pipeline.histories import Histories
 from ebbtide.pipeline.places import Places
-from ebbtide.pipeline.score import ReasonsFor, score_shard
+from ebbtide.pipeline.score import ReasonsFor, score_members, score_shard
+from ebbtide.pipeline.scored_rows import scored_rows
 from ebbtide.pipeline.set_aside import Outcome, SetAside
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Cursors, Inbox
@@ -140,6 +142,17 @@ class LiveShop:
         """Score the users of these events, which must be all that is known of them."""
         words = language or self.config.shop.language
         return score_shard(events, as_of, self.served.bundle, reasons=reasons, language=words)
+
+    def rows_of(
+        self, events: pl.DataFrame, *, as_of: datetime, reasons: bool, language: Language
+    ) -> list[dict[str, Any]]:
+        """`score_events` as plain rows, each with its `percentile`: for answers about a few users."""
+        served = self.served
+        scored = score_members(events, as_of, served.bundle)
+        rows = scored_rows(scored, served.bundle, reasons=reasons, language=language)
+        for row, percentile in zip(rows, served.percentiles(scored.probability), strict=True):
+            row["percentile"] = percentile
+        return rows
 
     def score_apart(self, users: Sequence[str], *, as_of: datetime, reasons: ReasonsFor) -> Outcome:
         """`score`, also if some of these users cannot be scored: they are set aside."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,8 @@ from ebbtide.core.settings import BandsConfig
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import TIME, empty_events
 from ebbtide.events.surroundings import steady_disk, surroundings_error
-from ebbtide.explain.reasons import REASONS_TYPE, reason_column
+from ebbtide.explain.reasons import REASONS_TYPE, Reasons
+from ebbtide.explain.reasons import reasons as reasons_in_words
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.cohort import eligible_users
 from ebbtide.features.encode import EncodedShard, encode
@@ -114,8 +115,9 @@ def score_members(
         X = np.empty((0, len(bundle.columns)), np.float32)
         return Scored(shard.user_ids.clear(), X, nothing, nothing, nothing)
     at_us = np.full(len(at_user), to_us(as_of), np.int64)
-    base = compute(shard, at_user, at_us, bundle.catalogue, tables=bundle.items)
-    base = with_model_columns(base, bundle.catalogue.names, bundle.setting)
+    catalogue, money_at = _with_money(bundle.catalogue)
+    known = compute(shard, at_user, at_us, catalogue, tables=bundle.items)
+    base = with_model_columns(known[:, : len(bundle.catalogue)], bundle.catalogue.names, bundle.setting)
     expected = base[:, -1].astype(np.float64)
     sequences = None
     if bundle.reads_events:
@@ -124,10 +126,16 @@ def score_members(
     log_odds = bundle.calibration.apply(bundle.stack.margin(X))
     worth = np.full(len(at_user), np.nan)
     if bundle.gamma_gamma is not None:
-        money = compute(shard, at_user, at_us, Catalogue(VALUE_FEATURES, bundle.definition.outcome))
-        worth = bundle.gamma_gamma.expected_value(money[:, 0], money[:, 1])
+        worth = bundle.gamma_gamma.expected_value(*known[:, money_at].T)
     at_risk = sigmoid(log_odds) * _orders_if_stays(base, bundle) * worth
     return Scored(shard.user_ids.gather(at_user), X, log_odds, expected, at_risk)
+
+
+@lru_cache(maxsize=16)
+def _with_money(catalogue: Catalogue) -> tuple[Catalogue, list[int]]:
+    """The catalogue with the columns that gamma-gamma takes, and where these stand."""
+    wide = catalogue.extended(f for f in VALUE_FEATURES if f.name not in catalogue.names)
+    return wide, [wide.names.index(f.name) for f in VALUE_FEATURES]
 
 
 @dataclass(frozen=True)
@@ -277,15 +285,22 @@ def _orders_if_stays(X: Matrix, bundle: Bundle) -> Vector:
 
 def _reasons(scored: Scored, bundle: Bundle, wanted: NDArray[np.bool_], language: Language) -> pl.Series:
     """The reasons of the wanted users; null for the others."""
-    rows = np.flatnonzero(wanted)
-    if not len(rows):
+    if not wanted.any():
         return _all_the_same(None, REASONS_TYPE, len(wanted))
-    X = scored.X[rows]
-    terms = bundle.calibration.apply_to_contributions(bundle.stack.contributions(X))
-    currency = bundle.config.shop.currency
-    said = reason_column(terms, X, bundle.columns, bundle.usual, currency=currency, language=language)
+    said = reasons_of(scored, bundle, language, np.flatnonzero(wanted)).to_series()
+    if wanted.all():
+        return said
     place = pl.Series(np.where(wanted, np.cumsum(wanted) - 1, -1)).replace(-1, None)
     return said.gather(place)
+
+
+def reasons_of(scored: Scored, bundle: Bundle, language: Language, rows: NDArray[np.intp] | None = None) -> Reasons:
+    """The reasons of these rows of `scored`, or of all."""
+    X = scored.X if rows is None else scored.X[rows]
+    terms = bundle.calibration.apply_to_contributions(bundle.stack.contributions(X))
+    return reasons_in_words(
+        terms, X, bundle.columns, bundle.usual, currency=bundle.config.shop.currency, language=language
+    )
 
 
 def _all_the_same(value: Any, dtype: pl.DataType, count: int) -> pl.Series:

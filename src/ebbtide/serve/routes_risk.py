@@ -147,16 +147,12 @@ async def _computed(
     """Score users in a thread, so that other calls go on."""
 
     def work() -> list[dict[str, Any]]:
-        started, as_of, served = time.perf_counter(), shop.now(), shop.served
+        started, as_of = time.perf_counter(), shop.now()
         events = shop.histories.of_users(users)
         if missing and events.is_empty():
             raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
-        scored = shop.score_events(events, as_of=as_of, reasons="all" if reasons else "none", language=language)
-        percentiles = served.percentiles(scored["churn_probability"].to_numpy())
-        rows = {
-            row["user_id"]: {**row, "percentile": p}
-            for row, p in zip(scored.iter_rows(named=True), percentiles, strict=True)
-        }
+        scored = shop.rows_of(events, as_of=as_of, reasons=reasons, language=language)
+        rows = {row["user_id"]: row for row in scored}
         way = "one" if len(users) == 1 else "many"
         service.metrics.scoring.labels(way).observe(time.perf_counter() - started)
         service.metrics.scored.labels(way).inc(len(users))
