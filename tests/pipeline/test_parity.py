@@ -53,9 +53,9 @@ def test_plain_rows_are_the_rows_of_the_table(trained, everybody):
     """For all users together and for one alone, with reasons and without, in both languages."""
     until, bundle = trained.shop.until, trained.bundle
     one = everybody.filter(pl.col("user_id") == everybody["user_id"].min())
-    for events, reasons, language in ((everybody, True, "en"), (everybody, False, "en"), (one, True, "zh")):
-        table = score_shard(events, until, bundle, reasons="all" if reasons else "none", language=language)
-        rows = scored_rows(score_members(events, until, bundle), bundle, reasons=reasons, language=language)
+    for events, told, language in ((everybody, True, "en"), (everybody, False, "en"), (one, True, "zh")):
+        table = score_shard(events, until, bundle, reasons="all" if told else "none", language=language)
+        rows = scored_rows(score_members(events, until, bundle), bundle, reasons=told, language=language)
         assert rows == table.drop("as_of").select(list(rows[0])).to_dicts()
 
 
