@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -154,7 +155,8 @@ class Served:
         while not self.is_up():
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"the {self.role} process did not come up")
+                told = self.log.read_text().splitlines()[-1:] if self.log else []
+                sys.exit(f"the {self.role} process did not come up; exit code {self.process.poll()} {told}")
             time.sleep(0.01)
 
     def is_up(self) -> bool:
@@ -196,8 +198,11 @@ def serving(*served: Served) -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Below those that the system gives to outgoing calls: a caller of a dead service could get its port and hold it."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def quantiles(seconds: np.ndarray) -> str:
