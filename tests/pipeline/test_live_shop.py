@@ -286,7 +286,8 @@ def redis_url() -> Iterator[str]:
 
 def shared(service: Service, url: str) -> SharedHistories:
     shop = service.shop
-    return SharedHistories(service.live.inbox, "shop", shop.root, shop.config.lake, url=url, keep=timedelta(minutes=1))
+    inbox, shops, keep = service.live.inbox, service.live.shops, timedelta(minutes=1)
+    return SharedHistories(inbox, "shop", shop.root, shop.config.lake, url=url, keep=keep, shops=shops)
 
 
 def test_shared_histories_are_the_same_before_and_after_landing_and_from_the_cache(
@@ -308,6 +309,19 @@ def test_shared_histories_are_the_same_before_and_after_landing_and_from_the_cac
     )
     assert_same(live.score(users, as_of=UNTIL), batch)
     assert histories.failures == 0
+    histories.close()
+
+
+def test_names_in_redis_tell_nobodys_id(service: Service, batch: pl.DataFrame, redis_url: str) -> None:
+    users = batch["user_id"].to_list()[:20]
+    histories = shared(service, redis_url)
+    histories.of_users(users)
+    with redis.Redis.from_url(redis_url) as client:
+        names = [name.decode() for name in client.scan_iter("ebbtide:shop:*")]
+    assert len(names) == len(users)
+    parts = {part for name in names for part in name.split(":")}
+    audited = {service.live.shops.pseudonym("shop", user) for user in users}
+    assert not parts & (set(users) | audited)
     histories.close()
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.pipeline.conftest import UNTIL
 from tests.serve.conftest import Site
 
+from ebbtide.core.errors import MissingBundleError
+from ebbtide.pipeline.live_shop import LiveShop, Served
 from ebbtide.pipeline.rescoring import rescore_everybody, rescore_touched
 from ebbtide.serve.problems import TITLES
 from ebbtide.store.audit import Audit
@@ -200,9 +202,24 @@ def test_the_operators_addresses_answer(site: Site) -> None:
     site.send(CLICK, {**CLICK, "event_id": "x", "valeu": 1})
     assert site.client.get("/healthz").json() == {"status": "ok"}
     assert site.client.get("/readyz").json() == {"status": "ready", "problems": []}
+    assert site.call("GET", "/readyz").json()["shop"] == {"shop_id": "shop", "state": "ready"}
     figures = site.client.get("/metrics").text
     assert 'ebbtide_events_total{reason="unknown_field",result="rejected"} 1.0' in figures
     assert 'route="/v1/events"' in figures
+
+
+def test_strangers_learn_no_shops_name_from_readiness(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: LiveShop) -> Served:
+        raise MissingBundleError("none", "无")
+
+    monkeypatch.setattr(LiveShop, "served", property(none))
+    for headers in ({}, {"Authorization": "Bearer nothing"}, {"Authorization": f"Bearer {site.key('risk:read')}"}):
+        answer = site.client.get("/readyz", headers=headers)
+        assert (answer.status_code, answer.json()) == (
+            503,
+            {"status": "not ready", "problems": ["missing_bundle: 1 of 1 shops"]},
+        )
+    assert site.call("GET", "/readyz").json()["shop"] == {"shop_id": "shop", "state": "missing_bundle"}
 
 
 def test_customer_service_sees_one_person_with_talking_points(site: Site) -> None:

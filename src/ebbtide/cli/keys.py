@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ebbtide.cli.command import Command, both, make_app
+from ebbtide.cli.opened_store import opened_store
 from ebbtide.cli.wiring import Edge, edge_of
-from ebbtide.core.errors import MissingExtraError
 from ebbtide.core.language import Text
 from ebbtide.core.windows import parse_duration, to_us
 
@@ -83,17 +82,7 @@ def _show(edge: Edge, keys: Keys, shop_id: str) -> None:
 @contextmanager
 def _keys(edge: Edge) -> Iterator[tuple[Keys, str]]:
     """The keys of the workspace's shop; the store is made if it is not there yet."""
-    if any(find_spec(name) is None for name in ("sqlalchemy", "alembic", "orjson", "fastapi")):
-        raise MissingExtraError("serve", Text("the live service", "实时服务"))
-    from ebbtide.cli.serving import store_url  # noqa: PLC0415
-    from ebbtide.store.database import Database  # noqa: PLC0415
-    from ebbtide.store.keys import Keys  # noqa: PLC0415
-    from ebbtide.store.shops import Shops  # noqa: PLC0415
+    with opened_store(edge) as (database, shop_id):
+        from ebbtide.store.keys import Keys  # noqa: PLC0415 - needs the extra
 
-    config = edge.workspace.config
-    database = Database.open(store_url(config, edge.workspace.path))
-    try:
-        Shops(database).register(config.serve.shop_id)
-        yield Keys(database), config.serve.shop_id
-    finally:
-        database.close()
+        yield Keys(database), shop_id

@@ -84,6 +84,10 @@ COMMANDS: tuple[tuple[str, Text], ...] = (
     ("dead-letters", Text("what the stream refused and why; send it again", "消息流拒绝了什么、原因为何；重新发送")),
     ("quarantine", Text("see and export the rows that were not accepted", "查看并导出未被接受的行")),
     ("serve", Text("the live service: events in, risk out", "实时服务：接收事件、给出风险")),
+    (
+        "alerts",
+        Text("list alerts, say what became of one, send messages again", "列出提醒、记录处理结果、重新发送消息"),
+    ),
     ("keys", Text("make, list and revoke the keys of the live service", "创建、列出和吊销实时服务的密钥")),
     (
         "doctor",

@@ -86,7 +86,7 @@ def stream_threads(service: Service) -> list[StreamThread]:
                 Stream, shop.config.stream, shop.config.shop, shop.shop_id, service.database, clock=shop.now,
                 stored=service.metrics.streamed,
             )  # fmt: skip
-            found.append(StreamThread(make))
+            found.append(StreamThread(make, told=partial(service.metrics.lagged, shop.shop_id)))
     return found
 
 
@@ -95,7 +95,8 @@ def _shop(config: Config, root: Path, database: Database, settings: ServeConfig,
     if not settings.redis:
         return LiveShop(config, root, shop_id, database, clock=clock, memory_bytes=memory)
     keep = parse_duration(settings.keep_events) / 4
-    shared = SharedHistories(Inbox(database), shop_id, root, config.lake, url=settings.redis, keep=keep)
+    inbox, shops = Inbox(database), Shops(database)
+    shared = SharedHistories(inbox, shop_id, root, config.lake, url=settings.redis, keep=keep, shops=shops)
     return LiveShop(config, root, shop_id, database, clock=clock, histories=shared)
 
 

@@ -22,6 +22,7 @@ from ebbtide.events.data_files import sorted_events
 from ebbtide.events.schema import empty_events
 from ebbtide.pipeline.histories import Histories, in_user_order, tail_frame
 from ebbtide.store.inbox import Inbox
+from ebbtide.store.shops import Shops
 
 log = logging.getLogger("ebbtide.serve")
 _SEQ_BYTES = 8
@@ -35,11 +36,12 @@ class SharedHistories(Histories):
 
     def __init__(
         self, inbox: Inbox, shop_id: str, root: Path, config: LakeConfig, *, url: str, keep: timedelta,
-        memory_bytes: int = 1,
+        shops: Shops, memory_bytes: int = 1,
     ) -> None:  # fmt: skip
+        """`shops`: has the secret with which the names of users are hashed."""
         super().__init__(inbox, shop_id, root, config, memory_bytes=memory_bytes)
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
-        self._keep = keep
+        self._keep, self._shops = keep, shops
         self.failures = 0
 
     def close(self) -> None:
@@ -51,15 +53,19 @@ class SharedHistories(Histories):
         wanted = sorted(set(users))
         with self._lock:
             landed, ingests = self._landed, self._lake.ingests
-        names = [f"ebbtide:{self._shop_id}:{ingests}:{user}" for user in wanted]
-        held = self._get(names)
+        names = {user: self._name(user, ingests) for user in wanted}
+        held = self._get(list(names.values()))
         found = {wanted[i]: _unpacked(value) for i, value in enumerate(held) if value is not None}
         read = self._read([user for user in wanted if user not in found])
-        self._put({f"ebbtide:{self._shop_id}:{ingests}:{user}": _packed(frame, landed) for user, frame in read.items()})
+        self._put({names[user]: _packed(frame, landed) for user, frame in read.items()})
         since = min([landed, *(seq for seq, _ in found.values())])
         tail = tail_frame(self._inbox.of_users(self._shop_id, wanted, since))
         frames = read | {user: frame for user, (_, frame) in found.items()}
         return in_user_order([_with_tail(frames[user], user, tail) for user in wanted])
+
+    def _name(self, user: str, ingests: int) -> str:
+        """Under what the history of a user lies: lists of names, slow logs and monitors of Redis tell nobody's id."""
+        return f"ebbtide:{self._shop_id}:{ingests}:{self._shops.pseudonym(self._shop_id, user, purpose='histories')}"
 
     def _read(self, users: list[str]) -> dict[str, pl.DataFrame]:
         """What the lake holds of each of these users."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ebbtide.store.outbox import Message
 
 if TYPE_CHECKING:
     from ebbtide.serve.intake import Call
+    from ebbtide.serve.stream import Lag
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LAGS = (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 600.0, 3600.0, 86_400.0)
@@ -61,6 +63,22 @@ class Metrics:
         self.failures = Counter(
             "ebbtide_loop_failures", "runs of a loop that failed", ("loop", "code"), registry=self.registry
         )
+        self._lags: dict[str, Lag | None] = {}
+        self.lag_messages = Gauge(
+            "ebbtide_stream_lag_messages",
+            "messages in the broker that are not stored yet; NaN while it does not answer",
+            registry=self.registry,
+        )
+        self.lag_seconds = Gauge(
+            "ebbtide_stream_lag_seconds",
+            "from an event to its arrival by the broker, median of the newest micro-batch",
+            registry=self.registry,
+        )
+        self.unscored_seconds = Gauge(
+            "ebbtide_stream_unscored_seconds",
+            "how long the oldest stored event has waited for a score",
+            registry=self.registry,
+        )
         self.deliveries = Counter(
             "ebbtide_deliveries", "alerts that were sent", ("channel", "result"), registry=self.registry
         )
@@ -95,6 +113,15 @@ class Metrics:
     def streamed(self, accepted: int) -> None:
         """Count events that came by a broker."""
         self.events.labels("accepted", "").inc(accepted)
+
+    def lagged(self, shop_id: str, lag: Lag | None) -> None:
+        """How far the stream of a shop is behind; the figures are the sum, or the worst, of all shops."""
+        self._lags[shop_id] = lag
+        known = [told for told in self._lags.values() if told is not None]
+        waiting = [told.messages for told in known if told.messages is not None]
+        self.lag_messages.set(sum(waiting) if len(waiting) == len(self._lags) else math.nan)
+        self.lag_seconds.set(max((told.occurred_seconds or 0.0 for told in known), default=math.nan))
+        self.unscored_seconds.set(max((told.unscored_seconds for told in known), default=math.nan))
 
     def text(self) -> bytes:
         """All figures in Prometheus' text form."""

@@ -17,13 +17,17 @@ _PAUSE_SECONDS = 2.0
 
 
 class StreamThread:
-    """Starts and stops like the other loops of a service. `make` makes a new worker, for each time that it connects."""
+    """Starts and stops like the other loops of a service. `make` makes a new worker, for each time that it connects.
+
+    `told` hears the lag each time that it is looked at; None while the broker is not connected.
+    """
 
     def __init__(
-        self, make: Callable[[], Stream], *, look_seconds: float = _LOOK_SECONDS, pause_seconds: float = _PAUSE_SECONDS
-    ) -> None:
+        self, make: Callable[[], Stream], *, look_seconds: float = _LOOK_SECONDS, pause_seconds: float = _PAUSE_SECONDS,
+        told: Callable[[Lag | None], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self.name = "stream"
-        self._make, self._look, self._pause = make, look_seconds, pause_seconds
+        self._make, self._look, self._pause, self._told = make, look_seconds, pause_seconds, told
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._worker: Stream | None = None
@@ -63,7 +67,7 @@ class StreamThread:
                 await self._read()
             except EbbtideError as fault:
                 LOG.warning("the stream pauses: %s", fault)
-            self._lag = None
+            self._tell(None)
             await self._wait(self._pause)
 
     async def _read(self) -> None:
@@ -73,11 +77,15 @@ class StreamThread:
         self._worker = worker
         try:
             while worker.is_alive and not self._stopping.is_set():
-                self._lag = await worker.lag()
+                self._tell(await worker.lag())
                 await self._wait(self._look)
         finally:
             await worker.stop()
             self._before, self._worker = self.tally, None
+
+    def _tell(self, lag: Lag | None) -> None:
+        self._lag = lag
+        self._told(lag)
 
     async def _wait(self, seconds: float) -> None:
         try:

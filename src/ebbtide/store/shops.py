@@ -39,10 +39,14 @@ class Shops:
         found = self._database.first("select clock_us from shops where shop_id = {}", (shop_id,))
         return int(found[0]) if found else 0
 
-    def pseudonym(self, shop_id: str, user_id: str) -> str:
-        """What stands for a user in the audit and in logs: 32 hex digits, the same each time, of no use without the store."""
+    def pseudonym(self, shop_id: str, user_id: str, *, purpose: str = "") -> str:
+        """What stands for a user in the audit and in logs: 32 hex digits, the same each time, of no use without the store.
+
+        `purpose`: another word gives another pseudonym, so that places that use different ones cannot be joined.
+        """
         salt = self._salts.get(shop_id) or self._read_salt(shop_id)
-        return hmac.digest(salt, user_id.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()[:32]
+        told = f"{purpose}\x1f{user_id}" if purpose else user_id
+        return hmac.digest(salt, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()[:32]
 
     def _read_salt(self, shop_id: str) -> bytes:
         """The secret of a shop, remembered: it never changes."""

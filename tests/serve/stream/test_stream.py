@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,7 +21,8 @@ from ebbtide.core.stream_settings import StreamConfig
 from ebbtide.core.windows import to_us
 from ebbtide.serve.brokers.link import Link, Message, open_link, topics_of
 from ebbtide.serve.letter import FIELD, REASON
-from ebbtide.serve.stream import Stream, StreamHandler
+from ebbtide.serve.metrics import Metrics
+from ebbtide.serve.stream import Lag, Stream, StreamHandler
 from ebbtide.serve.stream_thread import StreamThread
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Inbox
@@ -342,3 +344,17 @@ def test_a_broker_that_is_not_there_can_be_tried_again_and_its_address_stays_out
     with pytest.raises(RetryError, match="does not answer") as caught:
         asyncio.run(play())
     assert "127.0.0.1" not in str(caught.value)
+
+
+def test_the_lag_is_told_to_prometheus_over_all_shops() -> None:
+    metrics = Metrics()
+
+    def figure(name: str) -> float | None:
+        return metrics.registry.get_sample_value(f"ebbtide_stream_{name}")
+
+    metrics.lagged("a", Lag(5, 1.5, 3, 0.2))
+    metrics.lagged("b", Lag(2, None, 0, 0.7))
+    assert (figure("lag_messages"), figure("lag_seconds"), figure("unscored_seconds")) == (7, 1.5, 0.7)
+    metrics.lagged("b", None)
+    assert math.isnan(figure("lag_messages") or 0.0)
+    assert figure("lag_seconds") == 1.5
