@@ -146,6 +146,24 @@ def test_the_outcome_is_what_the_definition_says(make_log: MakeLog) -> None:
         assert (X[:, 0] == X[:, same_as]).all()
 
 
+def test_a_user_taken_out_of_a_shard_is_the_user_encoded_alone(make_log: MakeLog, definition: ChurnDefinition) -> None:
+    """Bit for bit, with columns that were there before and columns asked for later."""
+    log = make_log(5, events=400, users=12)
+    catalogue, few = default_catalogue(definition, 365), Catalogue((Count("order"), Sum("value", "order", 90)))
+    as_of = np.array([log["occurred_at"].to_physical().max()])
+    for ready in (True, False):
+        shard = encode(log, definition)
+        if ready:
+            compute(shard, np.arange(len(shard), dtype=np.int32), np.repeat(as_of, len(shard)), catalogue)
+        for place, user in enumerate(shard.user_ids):
+            own, alone = shard.of_user(place), encode(log.filter(pl.col("user_id") == user), definition)
+            assert own.user_ids.to_list() == alone.user_ids.to_list() == [user]
+            assert own.events.equals(alone.events)
+            for asked in (catalogue, few):
+                found, expected = (compute(s, np.zeros(1, np.int32), as_of, asked) for s in (own, alone))
+                np.testing.assert_array_equal(found, expected)
+
+
 def test_the_kernels_are_compiled_once(make_log: MakeLog, definition: ChurnDefinition) -> None:
     """Whatever memory a shard's arrays live in: a second compilation would cost a user ten seconds."""
     sorted_log = make_log(9).sort("user_id", "occurred_at", "event_id")

@@ -107,6 +107,33 @@ def test_the_answer_is_that_of_the_batch_before_and_after_landing(
     )
 
 
+def test_the_rows_of_an_answer_are_those_of_the_batch(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame, sim_log: pl.DataFrame
+) -> None:
+    """For one user and for several, before events come in, while they wait in the inbox, and after they have landed."""
+    live, names = service.live, [c for c in batch.columns if c not in ("as_of", "percentile")]
+    users = sim_log["user_id"].unique().sort().to_list()[::7]
+
+    def asked(some: Sequence[str], as_of: datetime) -> list[dict[str, Any]]:
+        return live.rows_of(live.known_of(some, as_of), as_of=as_of, reasons=True, language="en")
+
+    def assert_all_the_same(as_of: datetime) -> None:
+        table = live.score(users, as_of=as_of).to_dicts()
+        for rows in (asked(users, as_of), [row for user in users for row in asked([user], as_of)]):
+            assert [{n: row[n] for n in names} for row in rows] == [{n: row[n] for n in names} for row in table]
+
+    assert_all_the_same(SPLIT)
+    service.tell(late)
+    assert_all_the_same(UNTIL)
+    assert_all_the_same(UNTIL - timedelta(days=2))
+    land(live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    live.histories.refresh()
+    assert_all_the_same(UNTIL)
+    assert_all_the_same(UNTIL - timedelta(days=2))
+    assert_same(live.score(users, as_of=UNTIL), batch.filter(pl.col("user_id").is_in(users)))
+    assert asked(["nobody"], UNTIL) == []
+
+
 def test_one_user_asked_alone_gets_the_answer_of_the_batch(
     service: Service, late: pl.DataFrame, batch: pl.DataFrame
 ) -> None:

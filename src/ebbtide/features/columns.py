@@ -8,6 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.core.windows import DAY_US
+
+COMPUTED_CODES = 24
+"""The most codes of the keys that the kernels compute themselves: weekdays and hours."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -41,6 +46,28 @@ class Columns(NamedTuple):
     longest: int
     span_days: int
 
+    def of_user(self, place: int) -> Columns:
+        """The columns of one user."""
+        begin, end = int(self.start[place]), int(self.start[place + 1])
+        own = slice(begin, end)
+        time, codes = self.time[own], self.codes[:, own]
+        return frozen(
+            Columns(
+                start=np.array([0, end - begin], np.int64),
+                time=time,
+                known=self.known[own],
+                delayed=self.delayed[place : place + 1],
+                key=self.key[own],
+                values=self.values[:, own],
+                value_row=self.value_row,
+                codes=codes,
+                code_row=self.code_row,
+                code_count=max(COMPUTED_CODES, int(codes.max(initial=0)) + 1),
+                longest=max(1, end - begin),
+                span_days=span_days(time),
+            )
+        )
+
 
 class Batch(NamedTuple):
     """Some rows, ordered by (user, moment): events `begin:end` occurred by `as_of`; `delayed` says that some of them
@@ -73,6 +100,11 @@ class ItemHistory(NamedTuple):
 
 
 _Named = TypeVar("_Named", bound=tuple[Any, ...])
+
+
+def span_days(time: NDArray[np.int64]) -> int:
+    """As in `Columns`; 1 without events."""
+    return int((time.max() - time.min()) // DAY_US) + 2 if len(time) else 1
 
 
 def frozen(arrays: _Named) -> _Named:

@@ -19,15 +19,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ebbtide.churn.definition import ChurnDefinition
-from ebbtide.core.windows import DAY_US
 from ebbtide.events.schema import EVENT_TYPES
 from ebbtide.events.sentiment.scorer import SHIPPED_SENTIMENT, Sentiment
-from ebbtide.features.columns import Columns, Needs, frozen, frozen_array
+from ebbtide.features.columns import COMPUTED_CODES, Columns, Needs, frozen, frozen_array, span_days
 from ebbtide.features.primitives import COLUMNS, KEYS
 from ebbtide.features.selectors import TYPE_BITS, TYPE_CODES
 
 _HOUR_US = 3_600_000_000
-_COMPUTED_KEYS, _COMPUTED_CODES = ("weekday", "hour"), 24  # keys that the kernels compute, and their most codes
+_COMPUTED_KEYS = ("weekday", "hour")
 _ORDER, _CUSTOM = TYPE_CODES["order"], TYPE_CODES["custom"]
 _SMALL_SHARD = 200_000  # events below which starting threads costs more than it saves
 _Runner = Callable[[Callable[[int], None], int], None]
@@ -67,6 +66,23 @@ class EncodedShard:
                 self._encoded.clear()
             found = self._encoded[needs] = _columns(self, needs)
         return found
+
+    def of_user(self, place: int) -> EncodedShard:
+        """User number `place` alone, with the columns that are there already: what encoding that user's events gives."""
+        begin, end = int(self.start[place]), int(self.start[place + 1])
+        own = slice(begin, end)
+        return EncodedShard(
+            user_ids=self.user_ids.slice(place, 1),
+            outcome=self.outcome,
+            events=self.events.slice(begin, end - begin),
+            start=frozen_array(np.array([0, end - begin], np.int64)),
+            time=self.time[own],
+            known=self.known[own],
+            delayed=self.delayed[place : place + 1],
+            key=self.key[own],
+            sentiment=self.sentiment,
+            _encoded={needs: columns.of_user(place) for needs, columns in self._encoded.items()},
+        )
 
 
 def encode(shard: pl.DataFrame, definition: ChurnDefinition, sentiment: Sentiment = SHIPPED_SENTIMENT) -> EncodedShard:
@@ -135,7 +151,7 @@ def _columns(shard: EncodedShard, needs: Needs) -> Columns:
             code_row=code_row,
             code_count=code_count,
             longest=int(np.diff(shard.start).max(initial=1)),
-            span_days=int((time.max() - time.min()) // DAY_US) + 2 if len(time) else 1,
+            span_days=span_days(time),
         )
     )
 
@@ -281,7 +297,7 @@ def _codes(shard: EncodedShard, wanted: list[str], run: _Runner) -> tuple[NDArra
         ],
     )
     codes = np.empty((len(found), len(shard.events)), np.int32)
-    most = np.full(len(found), _COMPUTED_CODES, np.int64)
+    most = np.full(len(found), COMPUTED_CODES, np.int64)
     row = np.full(len(KEYS), -1, np.int32)
 
     def fill(i: int) -> None:
@@ -295,7 +311,7 @@ def _codes(shard: EncodedShard, wanted: list[str], run: _Runner) -> tuple[NDArra
 
     row[[KEYS.index(key) for key in found]] = np.arange(len(found))
     run(fill, len(found))
-    return codes, row, int(most.max(initial=_COMPUTED_CODES))
+    return codes, row, int(most.max(initial=COMPUTED_CODES))
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
@@ -23,10 +23,13 @@ from ebbtide.events.data_files import DataFile, sorted_events
 from ebbtide.events.lake import landing_key
 from ebbtide.events.live_event import event_frame
 from ebbtide.events.schema import empty_events
+from ebbtide.features.encode import EncodedShard
+from ebbtide.pipeline.encoder import Encoder
 from ebbtide.pipeline.landing import open_lake
 from ebbtide.store.inbox import Inbox, Stored
 
 _ALL = 2**31
+_ENCODED_BYTES = 100  # what an event takes when it is encoded, at most: a few numbers and codes
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Bucket:
     times: NDArray[np.int64]
     hashes: NDArray[np.uint64]
     bytes: int
+    _encoded: list[EncodedShard] = field(default_factory=list, repr=False, compare=False)
 
     @staticmethod
     def of(files: tuple[DataFile, ...], events: pl.DataFrame) -> Bucket:
@@ -52,8 +56,14 @@ class Bucket:
         place = {user: k for k, user in enumerate(runs["value"].to_list())}
         times = events["occurred_at"].dt.epoch("us").to_numpy()
         hashes = np.sort(hash_texts(events["event_id"]))
-        size = int(events.estimated_size()) + 16 * events.height + 120 * len(place)
+        size = int(events.estimated_size()) + (16 + _ENCODED_BYTES) * events.height + 120 * len(place)
         return Bucket(files, events, place, first, times, hashes, size)
+
+    def encoded(self, encoder: Encoder) -> EncodedShard:
+        """The bucket encoded; kept for the encoder that asked last."""
+        if not self._encoded or not encoder.has_made(self._encoded[0]):
+            self._encoded[:] = [encoder.encode_bucket(self.events)]
+        return self._encoded[0]
 
     def history(self, users: Sequence[str], tail: pl.DataFrame) -> pl.DataFrame:
         """The events of these users, which are sorted, with those of `tail`, which are sorted too and theirs alone.
@@ -149,6 +159,17 @@ class Histories:
             late = tail if tail.is_empty() or len(asked) == 1 else tail.filter(pl.col("user_id").is_in(own))
             found.append(buckets[n].history(own, late))
         return in_user_order(found)
+
+    def of_user(self, user: str, encoder: Encoder) -> EncodedShard:
+        """All events of one user, encoded; nobody is in it if the user is not known."""
+        with self._lock:
+            bucket, landed = self._bucket(int(self._buckets_of([user])[0])), self._landed
+            place = bucket.place.get(user)
+            whole = bucket.encoded(encoder) if place is not None else None
+        tail = self._inbox.of_user(self._shop_id, user, landed)
+        if tail or whole is None or place is None:
+            return encoder.encode(bucket.history([user], tail_frame(tail)))
+        return whole.of_user(place)
 
     def everybody(self) -> Iterator[pl.DataFrame]:
         """The events of all users, bucket by bucket; buckets that are not in memory are not kept for it."""

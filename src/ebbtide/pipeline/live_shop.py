@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,7 +21,10 @@ from numpy.typing import NDArray
 from ebbtide.core.config import Config
 from ebbtide.core.language import Language
 from ebbtide.core.windows import from_us, to_us
+from ebbtide.features.encode import EncodedShard
 from ebbtide.models.bundle import Bundle
+from ebbtide.pipeline.dataset import known_events
+from ebbtide.pipeline.encoder import Encoder
 from ebbtide.pipeline.fit_for_service import check_fits
 from ebbtide.pipeline.histories import Histories
 from ebbtide.pipeline.places import Places
@@ -52,6 +56,11 @@ class Served:
     bundle: Bundle
     cohort: NDArray[np.float64]
     counted_us: int = 0
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """How histories are encoded for the model."""
+        return Encoder.of(self.bundle)
 
     def percentiles(self, probability: NDArray[np.float64]) -> list[float | None]:
         """Share of the cohort at the same or a lower probability, in %; None before the cohort was scored."""
@@ -143,12 +152,25 @@ class LiveShop:
         words = language or self.config.shop.language
         return score_shard(events, as_of, self.served.bundle, reasons=reasons, language=words)
 
+    def known_of(self, users: Sequence[str], as_of: datetime) -> EncodedShard:
+        """What was known of these users, encoded for the model in service; nobody is in it of whom nothing was."""
+        encoder = self.served.encoder
+        if len(users) == 1:
+            shard = self.histories.of_user(users[0], encoder)
+            at_us = to_us(as_of)
+            if shard.time.max(initial=0) <= at_us and shard.known.max(initial=0) <= at_us:
+                return shard
+            return encoder.encode(known_events(shard.events, as_of))
+        return encoder.encode(known_events(self.histories.of_users(users), as_of))
+
     def rows_of(
-        self, events: pl.DataFrame, *, as_of: datetime, reasons: bool, language: Language
+        self, known: EncodedShard, *, as_of: datetime, reasons: bool, language: Language
     ) -> list[dict[str, Any]]:
-        """`score_events` as plain rows, each with its `percentile`: for answers about a few users."""
+        """Scores of the users of `known_of` as plain rows, each with its `percentile`: for answers about a few users."""
         served = self.served
-        scored = score_members(events, as_of, served.bundle)
+        if not served.encoder.has_made(known):  # another model has come into service in between
+            known = served.encoder.encode(known.events)
+        scored = score_members(known.events, as_of, served.bundle, shard=known)
         rows = scored_rows(scored, served.bundle, reasons=reasons, language=language)
         for row, percentile in zip(rows, served.percentiles(scored.probability), strict=True):
             row["percentile"] = percentile

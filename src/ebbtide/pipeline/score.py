@@ -31,8 +31,10 @@ from ebbtide.explain.reasons import REASONS_TYPE, Reasons
 from ebbtide.explain.reasons import reasons as reasons_in_words
 from ebbtide.features.catalogue import Catalogue
 from ebbtide.features.cohort import eligible_users
+from ebbtide.features.columns import Needs
 from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.features.engine import compute
+from ebbtide.features.plan import plan_of
 from ebbtide.models.base import Matrix, Vector, sigmoid
 from ebbtide.models.bgnbd import COLUMNS as BGNBD_COLUMNS
 from ebbtide.models.bundle import Bundle
@@ -129,6 +131,11 @@ def score_members(
         worth = bundle.gamma_gamma.expected_value(*known[:, money_at].T)
     at_risk = sigmoid(log_odds) * _orders_if_stays(base, bundle) * worth
     return Scored(shard.user_ids.gather(at_user), X, log_odds, expected, at_risk)
+
+
+def needs_of(bundle: Bundle) -> Needs:
+    """What scoring reads of the events beside the types and times."""
+    return plan_of(_with_money(bundle.catalogue)[0], bundle.definition.outcome)[1]
 
 
 @lru_cache(maxsize=16)

@@ -20,6 +20,8 @@ import redis
 from ebbtide.core.settings import LakeConfig
 from ebbtide.events.data_files import sorted_events
 from ebbtide.events.schema import empty_events
+from ebbtide.features.encode import EncodedShard
+from ebbtide.pipeline.encoder import Encoder
 from ebbtide.pipeline.histories import Histories, in_user_order, tail_frame
 from ebbtide.store.inbox import Inbox
 from ebbtide.store.shops import Shops
@@ -66,6 +68,10 @@ class SharedHistories(Histories):
     def _name(self, user: str, ingests: int) -> str:
         """Under what the history of a user lies: lists of names, slow logs and monitors of Redis tell nobody's id."""
         return f"ebbtide:{self._shop_id}:{ingests}:{self._shops.pseudonym(self._shop_id, user, purpose='histories')}"
+
+    def of_user(self, user: str, encoder: Encoder) -> EncodedShard:
+        """As `Histories.of_user`."""
+        return encoder.encode(self.of_users([user]))
 
     def _read(self, users: list[str]) -> dict[str, pl.DataFrame]:
         """What the lake holds of each of these users."""

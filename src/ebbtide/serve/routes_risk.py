@@ -148,10 +148,10 @@ async def _computed(
 
     def work() -> list[dict[str, Any]]:
         started, as_of = time.perf_counter(), shop.now()
-        events = shop.histories.of_users(users)
-        if missing and events.is_empty():
+        known = shop.known_of(users, as_of)
+        if missing and not len(known):
             raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
-        scored = shop.rows_of(events, as_of=as_of, reasons=reasons, language=language)
+        scored = shop.rows_of(known, as_of=as_of, reasons=reasons, language=language)
         rows = {row["user_id"]: row for row in scored}
         way = "one" if len(users) == 1 else "many"
         service.metrics.scoring.labels(way).observe(time.perf_counter() - started)

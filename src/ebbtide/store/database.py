@@ -86,27 +86,31 @@ class Database:
             yield connection
 
     def first(self, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The first row of one statement that changes nothing, None if there is none; `{}` stands where a value comes.
+        """The first row of one statement that changes nothing, None if there is none; `{}` stands where a value comes."""
+        found = self.rows(statement, values)
+        return found[0] if found else None
+
+    def rows(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The rows of one statement that changes nothing; `{}` stands where a value comes.
 
         The embedded store is asked over a plain connection: one statement is a transaction of its own.
         """
         if self._file:
-            return self._first_of_file(_with_marks(statement, "?"), values)
+            return self._rows_of_file(_with_marks(statement, "?"), values)
         with self.read() as connection:
             mark = "?" if self.is_embedded else "%s"
-            found = connection.exec_driver_sql(_with_marks(statement, mark), values).first()
-        return None if found is None else tuple(found)
+            return [tuple(row) for row in connection.exec_driver_sql(_with_marks(statement, mark), values)]
 
-    def _first_of_file(self, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def _rows_of_file(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
             connection = self._idle.pop() if self._idle else self._plain()
-            row: tuple[Any, ...] | None = connection.execute(statement, values).fetchone()
+            rows: list[tuple[Any, ...]] = connection.execute(statement, values).fetchall()
         except IndexError:  # another thread took the last one in between
-            return self._first_of_file(statement, values)
+            return self._rows_of_file(statement, values)
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as fault:
             raise _away(str(fault)[:120]) from None
         self._idle.append(connection)
-        return row
+        return rows
 
     def _plain(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, timeout=_PATIENCE_SECONDS, check_same_thread=False)

@@ -105,6 +105,11 @@ class Inbox:
                 ]
         return found
 
+    def of_user(self, shop_id: str, user: str, after: int) -> list[Stored]:
+        """The events of one user behind number `after`."""
+        rows = self._database.rows(_OF_USER, (shop_id, user, after))
+        return [Stored(seq, user, {**orjson.loads(body), "ingested_at": us}) for seq, us, body in rows]
+
     def touched(self, shop_id: str, after: int, limit: int) -> tuple[list[str], int]:
         """The users of the next `limit` events behind `after`, and the number of the last of these events."""
         rows = select(inbox.c.seq, inbox.c.user_id).where(inbox.c.shop_id == shop_id, inbox.c.seq > after)
@@ -177,6 +182,7 @@ _GO_ON = text(
     "where :number > coalesce(pg_sequence_last_value(s.name::regclass), 0)"
 )
 _KNOWN = select(inbox.c.event_key).where(inbox.c.event_key.in_(bindparam("keys", expanding=True)))
+_OF_USER = "select seq, ingested_us, body from inbox where shop_id = {} and user_id = {} and seq > {}"
 _OF_USERS = select(inbox).where(
     inbox.c.shop_id == bindparam("shop"),
     inbox.c.user_id.in_(bindparam("users", expanding=True)),
