@@ -12,7 +12,7 @@ from ebbtide.store.database import Database, upserting
 from ebbtide.store.tables import timers
 
 _TAKEN_AT_ONCE = 500
-_DUE = timers.c.due_us + 0
+_due_alone = timers.c.due_us + 0
 """`due_us` where the index by it must not be used: PostgreSQL would walk over all timers of the shop for each customer."""
 
 
@@ -37,7 +37,7 @@ class Timers:
         """Set timers. One of the same rule and user that is not due yet when a newer one begins gives way to it."""
         if not rows:
             return
-        newer = (timers.c.since_us < bindparam("moment")) & (_DUE >= bindparam("moment"))
+        newer = (timers.c.since_us < bindparam("moment")) & (_due_alone >= bindparam("moment"))
         _remove(connection, shop_id, newer, [(row.rule, row.user_id, row.since_us) for row in rows])
         added = upserting(connection, timers).on_conflict_do_nothing()
         connection.execute(added, [{"shop_id": shop_id, **_values(row)} for row in rows])
@@ -45,7 +45,7 @@ class Timers:
     @staticmethod
     def stop_within(connection: Connection, shop_id: str, rule: str, moments: Sequence[tuple[str, int]]) -> None:
         """Stop the timers of a rule whose users did what it waits for, from the timer's moment until it is due."""
-        in_time = (timers.c.since_us <= bindparam("moment")) & (_DUE >= bindparam("moment"))
+        in_time = (timers.c.since_us <= bindparam("moment")) & (_due_alone >= bindparam("moment"))
         _remove(connection, shop_id, in_time, [(rule, user, moment) for user, moment in moments])
 
     def due(self, shop_id: str, now_us: int, limit: int) -> list[Timer]:
