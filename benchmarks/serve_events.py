@@ -4,8 +4,10 @@
 
 Calls of 100 events, due at `--rate` calls a second, from a load generator in a second process over loopback; `ebbtide serve`
 with everything in one process (or, with `--roles`, api, worker and scheduler) over the embedded store or `--store`. Scoring
-of touched users and landing go on meanwhile. Reported: accepted events a second, times of calls, resident memory every tenth
-of the run with its slope over the second half, what waits at the end, and whether every accepted event is there.
+of touched users and landing go on meanwhile. Reported: accepted events a second, times of calls (p99 with its interval, and by
+thirds of the run), CPU time and resident memory of each process (at the start, in the middle, at the end, and its slope over the
+second half with a 95 % interval: flat if that holds 0 or is below 1 % a minute), what waits at the end, and whether every
+accepted event is there.
 """
 
 from __future__ import annotations
@@ -40,19 +42,24 @@ def main() -> None:
         with serving(*served):
             common = ("--port", str(served[0].port), "--key", key, "--batch", "100", "--users", str(asked.users))
             load(*common, "--seconds", "5", "--rate", "20")  # warm
-            memory = Memory(served, asked.seconds / 20)
+            memory, before = Memory(served, asked.seconds / 60), [s.cpu_seconds() for s in served]
             told = load(
                 *common, "--seconds", str(asked.seconds), "--rate", str(asked.rate), "--connections",
                 str(asked.connections), "--out", str(out),
             )  # fmt: skip
             memory.stop()
+            cpu = [s.cpu_seconds() - b for s, b in zip(served, before, strict=True)]
             backlog(root, "when the load ended")
         accepted, spent = int(str(told["accepted"])), float(str(told["seconds"]))
         print(f"{' + '.join(roles)} over {asked.store.split(':')[0] or 'sqlite'}: {accepted:,} events in {spent:.0f} s")
         print(f"  {accepted / spent:,.0f} events/s accepted; answers {told['statuses']}")
+        seconds = np.load(out)
+        thirds = [1000 * np.quantile(part, 0.99) for part in np.array_split(seconds, 3)]
         print(
-            f"  times of calls: {quantiles(np.load(out))}; the generator itself was late by at most {told['generator_late_ms']:.0f} ms"
+            f"  times of calls: {quantiles(seconds)}; p99 by thirds {' '.join(f'{p:.0f}' for p in thirds)} ms; the generator itself was late by at most {told['generator_late_ms']:.0f} ms"
         )
+        for one, used in zip(served, cpu, strict=True):
+            print(f"  CPU of {one.role}: {used:.1f} s, {1e6 * used / accepted:.1f} us an event")
         memory.tell()
         check(root, accepted + 5 * 20 * 100)
 
@@ -82,9 +89,20 @@ class Memory:
         for k, served in enumerate(self._served):
             mb = np.array([m[k] for _, m in self._points])
             half = at >= at[-1] / 2
-            slope = np.polyfit(at[half], mb[half], 1)[0] * 60 if half.sum() > 2 else float("nan")
-            listed = " ".join(f"{x:.0f}" for x in mb[::2])
-            print(f"  memory of {served.role}, MB: {listed}; second half {slope:+.1f} MB a minute")
+            slope, spread = _slope(at[half] / 60, mb[half])
+            is_flat = slope - spread <= 0 or slope < 0.01 * mb[-1]
+            print(
+                f"  memory of {served.role}, MB: start {mb[0]:.0f}, middle {mb[len(mb) // 2]:.0f}, end {mb[-1]:.0f}; second half "
+                f"{slope:+.1f} [{slope - spread:+.1f}, {slope + spread:+.1f}] MB a minute: {'flat' if is_flat else 'not flat'}"
+            )
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Of the straight line through the points, with half of its 95 % interval."""
+    if len(x) < 4:
+        return float("nan"), float("nan")
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    return float(slope), float(1.96 * np.sqrt(covariance[0, 0]))
 
 
 def backlog(root: Path, when: str) -> None:

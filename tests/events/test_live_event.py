@@ -127,3 +127,29 @@ def test_canonical_fields_read_again_are_the_same(changes: dict[str, Any]) -> No
 
 def test_the_frame_of_no_events_has_all_columns() -> None:
     assert dict(event_frame([]).schema) == EVENT_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("item_id", "  a  ", "a"),
+        ("item_id", " " * 5, Reason.BAD_VALUE),
+        ("user_id", " " * 5, Reason.MISSING_USER),
+        ("item_id", "a\tb", Reason.BAD_VALUE),
+        ("item_id", "a\x00", Reason.BAD_VALUE),
+        ("text", "a\x00", Reason.BAD_VALUE),
+        ("text", "two\nlines", "two\nlines"),
+        ("item_id", "\ud83d", Reason.BAD_VALUE),
+        ("text", "\ud83d", Reason.BAD_VALUE),
+        ("item_id", "x" * 257, Reason.TOO_LONG),
+        ("item_id", "x" * 256, "x" * 256),
+        ("text", "x" * 257, "x" * 257),
+        ("item_id", 7, "7"),
+        ("item_id", True, Reason.BAD_VALUE),
+        ("category", "张 三", "张 三"),
+    ],
+)
+def test_a_text_is_trimmed_or_refused_for_its_reason(name: str, value: object, wanted: object) -> None:
+    event = {"user_id": "u", "type": "order", "occurred_at": "2024-01-01T10:00:00Z", name: value}
+    (found,) = read_events([event], EventRules(latest_us=1_704_153_600_000_000))
+    assert (found.reason if isinstance(found, Refusal) else found.fields[name]) == wanted

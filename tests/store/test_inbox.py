@@ -3,6 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,20 @@ def test_pruning_forgets_old_events_up_to_a_number_and_never_gives_a_number_twic
     assert inbox.prune("a", up_to=last, before_us=99) == 1
     inbox.add([incoming("4")], 30)
     assert inbox.newest("a") > last
+
+
+def test_old_events_are_forgotten_in_pieces_up_to_the_number_and_the_moment(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebbtide.store.inbox._FORGOTTEN_AT_ONCE", 3)
+    inbox = Inbox(database)
+    for moment in (10, 20, 30):
+        inbox.add([incoming(f"{moment}-{k}") for k in range(4)], moment)
+        inbox.add([Incoming("b", f"{moment}-{k}", "u", {}) for k in range(2)], moment)
+    assert inbox.prune("a", up_to=inbox.newest("a"), before_us=30, most=5) == 6
+    assert inbox.prune("a", up_to=inbox.newest("a"), before_us=30) == 2
+    assert [e.fields["ingested_at"] for e in inbox.after("a", 0, 100)] == [30] * 4
+    assert len(inbox.after("b", 0, 100)) == 6
 
 
 def test_a_cursor_moves_with_the_transaction_of_its_reader(database: Database) -> None:

@@ -142,6 +142,8 @@ def _typed(fields: dict[str, Any]) -> Refusal | None:
 
 
 def _text(name: str, value: object) -> str | Refusal:
+    if type(value) is str and 0 < len(value) <= ID_LENGTH and value.isprintable() and (plain := value.strip()):
+        return plain  # as nearly all are; what cannot be printed takes in NUL and half characters
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # ids that a shop keeps as numbers
     if not isinstance(value, str):

@@ -65,11 +65,20 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     return whole
 
 
-def _is_deep(value: object, left: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return left == 0 or any(_is_deep(part, left - 1) for part in inner if isinstance(part, dict | list))
+def _is_deep(value: object, most: int) -> bool:
+    """Whether lists and objects lie in one another more than `most` deep, looked at level by level."""
+    level = [value] if isinstance(value, _HOLDERS) else []
+    for _ in range(most):
+        level = [
+            part
+            for holder in level
+            for part in (holder.values() if isinstance(holder, dict) else holder)
+            if isinstance(part, _HOLDERS)
+        ]
+    return bool(level)
+
+
+_HOLDERS = (dict, list)
 
 
 def _too_large(limit: int) -> ProblemError:

@@ -20,6 +20,7 @@ from ebbtide.serve.tokens import Tokens
 from ebbtide.serve.tracing import Tracer, make_tracer
 from ebbtide.serve.trail import Trail
 from ebbtide.store.database import Database
+from ebbtide.store.keeper import Keeper
 from ebbtide.store.keys import Keys
 
 
@@ -37,6 +38,7 @@ class Service:
     clock: Clock
     fuse: Fuse
     tracer: Tracer
+    keeper: Keeper | None = None
 
     def shop_of(self, caller: Caller) -> LiveShop:
         """The caller's shop. Raises ProblemError (404) if it is not served here."""
@@ -53,6 +55,8 @@ class Service:
         """Store what waits, then give everything back."""
         self.intake.close()
         self.trail.close()
+        if self.keeper is not None:
+            self.keeper.close()
         self.database.close()
         self.tracer.close()
 
@@ -70,4 +74,6 @@ def make_service(
     gate = Gate(Keys(database), now_us=now_us, rate=settings.rate, burst=settings.burst, tokens=tokens)
     intake = Intake(database, now_us=now_us, max_waiting=settings.max_waiting, told=metrics.stored)
     trail = Trail(database, now_us=now_us, fuse=fuse)
-    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse, make_tracer(settings.trace_to))
+    keeper = Keeper(database, guard=fuse.guard) if database.is_file else None
+    tracer = make_tracer(settings.trace_to)
+    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse, tracer, keeper)

@@ -176,8 +176,8 @@ def _pruning(service: Service, shop: LiveShop) -> Work:
     def work() -> bool:
         now = shop.now()
         done = min(shop.histories.landed, Cursors(shop.database).position(shop.shop_id, CURSOR))
-        shop.inbox.prune(shop.shop_id, up_to=done, before_us=to_us(now - keep))
+        forgotten = shop.inbox.prune(shop.shop_id, up_to=done, before_us=to_us(now - keep))
         Answers(shop.database).prune(to_us(now - _ANSWERS_KEPT))
-        return False
+        return forgotten > 0
 
     return work

@@ -15,7 +15,10 @@ from ebbtide.store.tables import audit
 
 _FIRST = bytes(32)
 _AT_ONCE = 5_000
-_COLUMNS = ("shop_id", "at_us", "actor", "action", "subject", "request_id", "detail", "digest")
+_INSERT = (
+    "insert into audit (shop_id, at_us, actor, action, subject, request_id, detail, digest) "
+    "values ({}, {}, {}, {}, {}, {}, {}, {})"
+)
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -61,7 +64,7 @@ class Audit:
             for e in entries:
                 before = e.digest(before)
                 rows.append((e.shop_id, e.at_us, e.actor, e.action, e.subject, e.request_id, e.told, before))
-            self._database.insert_many(connection, "audit", _COLUMNS, rows)
+            self._database.run_many(connection, _INSERT, rows)
 
     def entries(self, shop_id: str, *, limit: int = 100, before_seq: int | None = None) -> list[tuple[int, Entry]]:
         """The newest entries of a shop with their numbers, the newest first."""

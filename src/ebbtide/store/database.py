@@ -29,6 +29,8 @@ _WRITE = "ebbtide_write"
 _MIGRATING = Lock()
 """Alembic keeps what it does in globals: one migration at a time in a process, of whatever database."""
 _PATIENCE_SECONDS, _LOOK_SECONDS = 30.0, 0.02
+_MEMORY = ("cache_size = -16384", "wal_autocheckpoint = 32768")
+"""16 MiB a connection; a log of 128 MiB before whoever commits moves it into the file, if no keeper did (`store.keeper`)."""
 
 
 class Database:
@@ -60,6 +62,11 @@ class Database:
         if migrate:
             database.migrate()
         return database
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of SQLite."""
+        return bool(self._file)
 
     @property
     def is_embedded(self) -> bool:
@@ -112,19 +119,27 @@ class Database:
         self._idle.append(connection)
         return rows
 
+    @contextmanager
+    def plain(self) -> Iterator[sqlite3.Connection]:
+        """A connection to the embedded store's file that is not pooled and begins no transactions by itself."""
+        connection = self._plain()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
     def _plain(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, timeout=_PATIENCE_SECONDS, check_same_thread=False)
         _prepare(connection, None)
-        connection.execute("pragma cache_size = -8192")  # single rows: there may be many such connections
         return connection
 
-    def insert_many(
-        self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
-        """Insert rows as the driver takes them, for statements so frequent that a translation would cost more."""
-        mark = "?" if self.is_embedded else "%s"
-        marks = ", ".join([mark] * len(columns))
-        connection.exec_driver_sql(f"insert into {table} ({', '.join(columns)}) values ({marks})", list(rows))
+    def run_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement once a row, as the driver takes them; `{}` stands where a value comes.
+
+        For statements so frequent that their translation would cost more than themselves.
+        """
+        if rows:
+            connection.exec_driver_sql(_with_marks(statement, "?" if self.is_embedded else "%s"), list(rows))
 
     def migrate(self) -> None:
         """Bring the tables to the newest version; several processes may do so at once."""
@@ -195,7 +210,7 @@ def _engine(url: str, kind: str) -> Engine:
     file = make_url(url).database
     if file and file != ":memory:":
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS}, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
@@ -204,7 +219,7 @@ def _engine(url: str, kind: str) -> Engine:
 def _prepare(connection: Any, record: object) -> None:
     connection.isolation_level = None  # transactions begin where we say so, not at the first change
     _write_ahead(connection)
-    for pragma in ("synchronous = full", "foreign_keys = on", "cache_size = -65536"):
+    for pragma in ("synchronous = full", "foreign_keys = on", *_MEMORY):
         connection.execute(f"pragma {pragma}")
 
 

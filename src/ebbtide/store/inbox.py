@@ -7,6 +7,7 @@ read up to a number has missed nothing before it.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from ebbtide.store.tables import cursors, inbox, shops
 SCORED = "scored"
 """The reader that scores the users whom events have touched."""
 _ASKED_AT_ONCE = 5_000
+_FORGOTTEN_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Inbox:
 
     def after(self, shop_id: str, seq: int, limit: int, *, until: int | None = None) -> list[Stored]:
         """The next events of a shop behind number `seq`, at most `limit`, up to and with number `until`."""
-        wanted = select(inbox).where(inbox.c.shop_id == shop_id, inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
+        wanted = select(*_READ).where(inbox.c.shop_id == shop_id, inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
         if until is not None:
             wanted = wanted.where(inbox.c.seq <= until)
         with self._database.read() as connection:
@@ -142,14 +144,28 @@ class Inbox:
         with self._database.read() as connection:
             return int(connection.scalar(wanted) or 0)
 
-    def prune(self, shop_id: str, *, up_to: int, before_us: int) -> int:
-        """Forget the events up to number `up_to` that came before `before_us`; says how many.
+    def prune(self, shop_id: str, *, up_to: int, before_us: int, most: int = 100_000) -> int:
+        """Forget the oldest events up to number `up_to` that came before `before_us`, about `most`; says how many.
 
-        Their ids are known to the lake only from then on.
+        Their ids are known to the lake only from then on. Done in pieces, between which other writers have their turn.
         """
-        old = delete(inbox).where(inbox.c.shop_id == shop_id, inbox.c.seq <= up_to, inbox.c.ingested_us < before_us)
-        with self._database.write() as connection:
-            return int(connection.execute(old).rowcount)
+        forgotten, pause = 0, 0.0
+        while forgotten < most:
+            time.sleep(pause)
+            wanted = select(inbox.c.seq, inbox.c.ingested_us).where(inbox.c.shop_id == shop_id, inbox.c.seq <= up_to)
+            with self._database.read() as connection:
+                oldest = connection.execute(wanted.order_by(inbox.c.seq).limit(_FORGOTTEN_AT_ONCE)).all()
+            old = [row.seq for row in oldest if row.ingested_us < before_us]
+            if not old:
+                break
+            piece = delete(inbox).where(
+                inbox.c.shop_id == shop_id, inbox.c.seq <= old[-1], inbox.c.ingested_us < before_us
+            )
+            with self._database.write() as connection:
+                started = time.monotonic()
+                forgotten += int(connection.execute(piece).rowcount)
+            pause = time.monotonic() - started
+        return forgotten
 
 
 def _tick(connection: Connection, shop_id: str, now_us: int) -> int:
@@ -169,7 +185,10 @@ def _known(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
 
 
 def _stored(row: Row[Any]) -> Stored:
-    return Stored(row.seq, row.user_id, {**orjson.loads(row.body), "ingested_at": row.ingested_us})
+    seq, user, ingested_us, body = row
+    fields = orjson.loads(body)
+    fields["ingested_at"] = ingested_us
+    return Stored(seq, user, fields)
 
 
 _COLUMNS = "shop_id, event_key, user_id, ingested_us, body"
@@ -181,9 +200,10 @@ _GO_ON = text(
     "select setval(s.name, :number) from (select pg_get_serial_sequence('inbox', 'seq') as name) s "
     "where :number > coalesce(pg_sequence_last_value(s.name::regclass), 0)"
 )
+_READ = (inbox.c.seq, inbox.c.user_id, inbox.c.ingested_us, inbox.c.body)
 _KNOWN = select(inbox.c.event_key).where(inbox.c.event_key.in_(bindparam("keys", expanding=True)))
 _OF_USER = "select seq, ingested_us, body from inbox where shop_id = {} and user_id = {} and seq > {}"
-_OF_USERS = select(inbox).where(
+_OF_USERS = select(*_READ).where(
     inbox.c.shop_id == bindparam("shop"),
     inbox.c.user_id.in_(bindparam("users", expanding=True)),
     inbox.c.seq > bindparam("after"),

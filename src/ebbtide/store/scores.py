@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, delete, func, or_, select
 
 from ebbtide.store.database import Database
 from ebbtide.store.tables import scores
@@ -53,15 +52,7 @@ class Scores:
 
     def put_within(self, connection: Connection, shop_id: str, rows: Sequence[StoredScore]) -> None:
         """`put` as a part of the caller's transaction. No user twice in `rows`."""
-        if not rows:
-            return
-        dialect = sqlite if self._database.is_embedded else postgresql
-        added = dialect.insert(scores)
-        newer = {c.name: added.excluded[c.name] for c in scores.c if c.name not in ("shop_id", "user_id")}
-        upsert = added.on_conflict_do_update(
-            index_elements=["shop_id", "user_id"], set_=newer, where=scores.c.as_of_us <= added.excluded.as_of_us
-        )
-        connection.execute(upsert, [{"shop_id": shop_id, **asdict(row)} for row in rows])
+        self._database.run_many(connection, _UPSERT, [(shop_id, *_values(row)) for row in rows])
 
     def remove_within(self, connection: Connection, shop_id: str, users: Sequence[str]) -> None:
         """Forget the scores of users who are no longer eligible."""
@@ -73,14 +64,14 @@ class Scores:
 
     def of_users(self, shop_id: str, users: Sequence[str]) -> dict[str, StoredScore]:
         """The scores of those users who have one."""
-        wanted = select(scores).where(
+        wanted = select(*_OWN).where(
             scores.c.shop_id == shop_id, scores.c.user_id.in_(bindparam("users", expanding=True))
         )
         found: dict[str, StoredScore] = {}
         with self._database.read() as connection:
             for start in range(0, len(users), _ASKED_AT_ONCE):
                 rows = connection.execute(wanted, {"users": list(users[start : start + _ASKED_AT_ONCE])})
-                found.update((row.user_id, _score(row)) for row in rows)
+                found.update((row[0], StoredScore(*row)) for row in rows)
         return found
 
     def of_user(self, shop_id: str, user_id: str) -> StoredScore | None:
@@ -93,7 +84,7 @@ class Scores:
     ) -> list[StoredScore]:
         """The users most at risk, first the largest probability, ties by user id; `after`: the last row of the page before."""
         p, user = scores.c.churn_probability, scores.c.user_id
-        wanted = select(scores).where(scores.c.shop_id == shop_id).order_by(p.desc(), user).limit(limit)
+        wanted = select(*_OWN).where(scores.c.shop_id == shop_id).order_by(p.desc(), user).limit(limit)
         if bands:
             wanted = wanted.where(scores.c.band.in_(bands))
         if after is not None:
@@ -101,7 +92,7 @@ class Scores:
                 or_(p < after.churn_probability, (p == after.churn_probability) & (user > after.user_id))
             )
         with self._database.read() as connection:
-            return [_score(row) for row in connection.execute(wanted)]
+            return [StoredScore(*row) for row in connection.execute(wanted)]
 
     def probabilities(self, shop_id: str, model: str) -> NDArray[np.float64]:
         """The probabilities of all users that this model has scored, in no order."""
@@ -122,8 +113,12 @@ class Scores:
             return {band: int(count) for band, count in connection.execute(wanted)}
 
 
-_OF_USER = f"select {', '.join(StoredScore.__dataclass_fields__)} from scores where shop_id = {{}} and user_id = {{}}"
-
-
-def _score(row: Row[Any]) -> StoredScore:
-    return StoredScore(**{name: getattr(row, name) for name in StoredScore.__dataclass_fields__})
+_FIELDS = tuple(StoredScore.__dataclass_fields__)
+_OWN = tuple(scores.c[name] for name in _FIELDS)
+_values = attrgetter(*_FIELDS)
+_OF_USER = f"select {', '.join(_FIELDS)} from scores where shop_id = {{}} and user_id = {{}}"
+_UPSERT = (
+    f"insert into scores (shop_id, {', '.join(_FIELDS)}) values ({{}}, {', '.join(['{}'] * len(_FIELDS))}) "
+    f"on conflict (shop_id, user_id) do update set {', '.join(f'{n} = excluded.{n}' for n in _FIELDS[1:])} "
+    "where scores.as_of_us <= excluded.as_of_us"
+)
