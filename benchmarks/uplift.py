@@ -1,6 +1,6 @@
 """Uplift: Hillstrom's mails beside published learners, and a simulated shop whose true effects are known.
 
-    python benchmarks/uplift.py [--data FOLDER] [--users 8000] [--seeds 1 2 3] [--effect 1]
+    python benchmarks/uplift.py [--data FOLDER] [--users 8000] [--seeds 1 2 3] [--effect 1] [--part 1] [--null 200]
 
 Hillstrom: visits, women's and men's mail against none, a 50/50 split by numpy's permutation of seed 0, first half
 trains. The learner is chosen by cross-fitting inside the training half; the test half only judges.
@@ -8,6 +8,9 @@ trains. The learner is chosen by cross-fitting inside the training half; the tes
 Simulated shop: learns from the campaigns whose outcomes had closed, then names the 10 % of users, one action each, that
 it would contact on the last possible day. Their true gain comes from replays; the oracle picks by other replays than
 those that pay it, so that noise does not flatter it.
+
+Null: trials in which everybody gains alike, so that no ranking can win: how often do eight learners, the best of them
+chosen, make the verdict say that one does?
 """
 
 from __future__ import annotations
@@ -20,15 +23,19 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from ebbtide.actions.boosters import TreeSizes, boost
-from ebbtide.actions.choosing import compare, held_out
-from ebbtide.actions.learners import LEARNERS
-from ebbtide.actions.trial import CONTROL
+from ebbtide.actions.choosing import compare, cross_fitted, held_out, mean_qini
+from ebbtide.actions.learners import LEARNERS, expected_outcomes
+from ebbtide.actions.trial import CONTROL, Trial
 from ebbtide.actions.uplift import judge
 from ebbtide.churn.labels import cohort_at
 from ebbtide.core.config import load_config
 from ebbtide.core.windows import to_us
+from ebbtide.evaluation.intervals import wilson
+from ebbtide.evaluation.policy_value import doubly_robust_scores, targeting_terms, top_choice
 from ebbtide.evaluation.uplift import evaluate_uplift, random_qini
 from ebbtide.events.simulate import SimulationConfig, Truth, write_log
 from ebbtide.events.table_file import table_of_frame
@@ -44,6 +51,7 @@ from ebbtide.pipeline.uplift_table import UpliftQuestion, trial_of_table
 from machine import machine_line
 
 SHARE = 0.1
+CRITERIA = ("Qini", "all budgets", "top tenth")
 ACTIONS = ("call", "coupon", "message")
 
 
@@ -53,10 +61,13 @@ def main() -> None:
     if asked.data:
         for mail in ("Womens E-Mail", "Mens E-Mail"):
             hillstrom(asked.data / "hillstrom_email" / "hillstrom.parquet", mail)
+    if asked.null:
+        null(asked.null)
     for seed in asked.seeds:
         shop(
             SimulationConfig(users=asked.users, days=asked.days, seed=seed, campaign_effect=asked.effect),
             asked.learners,
+            asked.part,
         )
 
 
@@ -70,7 +81,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--learners", nargs="*", default=list(LEARNERS))
     parser.add_argument("--effect", type=float, default=1.0, help="factor on what every action does")
+    parser.add_argument("--part", type=float, default=1.0, help="of the exposed users, to learn from")
+    parser.add_argument("--null", type=int, default=0, help="trials without anything to rank by")
     return parser.parse_args()
+
+
+def null(trials: int, rows: int = 1500) -> None:
+    """Everybody's chance of an outcome, 6 to 40 % by two columns of six, rises by 5 points."""
+    everyone, followed = 0, 0
+    for number in range(trials):
+        rng = np.random.default_rng([7, number])
+        X = rng.normal(size=(rows, 6)).astype(np.float32)
+        chance = 0.05 + 0.4 * expit(X[:, 0] + 0.5 * X[:, 1] - 1)
+        arm = (rng.random(rows) < 0.5).astype(np.int64)
+        y = (rng.random(rows) < chance + 0.05 * arm).astype(np.float64)
+        even, names, user = np.full((rows, 2), 0.5), tuple("abcdef"), np.arange(rows, dtype=np.uint64)
+        trial = Trial(X, arm, y, even, names, ("nothing", "mail"), user)
+        held = held_out(trial, sizes=TreeSizes(rounds=10, seeds=1, leaves=4), seed=number)
+        verdict = judge(trial, held, seed=number)
+        everyone, followed = everyone + verdict.beats_everyone, followed + verdict.is_followed
+    for count, words in ((everyone, "over everyone"), (followed, "over everyone and over risk: use it")):
+        low, high = wilson(count, trials)
+        print(f"nothing to rank by: {count} of {trials} {words} [{low:.1%}, {high:.1%}]", flush=True)
 
 
 def hillstrom(file: Path, mail: str) -> None:
@@ -93,8 +125,8 @@ def hillstrom(file: Path, mail: str) -> None:
     print(f"  {time.perf_counter() - started:,.0f} s")
 
 
-def shop(config: SimulationConfig, learners: list[str]) -> None:
-    """One simulated shop."""
+def shop(config: SimulationConfig, learners: list[str], part: float) -> None:
+    """One simulated shop; the learners see a `part` of the users who were exposed."""
     started = time.perf_counter()
     moment = config.end - timedelta(days=31)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +136,7 @@ def shop(config: SimulationConfig, learners: list[str]) -> None:
         ingest(settings, root)
         ready = trial_of_exposures(settings, root, until=moment)
         ids, X = asked_about(root, ready)
-    trial = ready.trial
+    trial = ready.trial.take(sampled_part(ready.trial.user, part))
     print(f"\nshop of {config.users:,} users, seed {config.seed}: {len(trial):,} exposures in {ready.campaigns} campaigns, "
           f"{len(trial.names)} columns; {len(ids):,} users asked about; {time.perf_counter() - started:,.0f} s")  # fmt: skip
     paid, guide = true_effects(config, ids, moment)
@@ -113,20 +145,40 @@ def shop(config: SimulationConfig, learners: list[str]) -> None:
     most = gain(paid, told_the_truth(X, guide))
     print(f"  oracle {1000 * oracle:.2f} orders won per 1,000 users; trees that are told the true effects of other users, and know "
           f"each user by the same columns, {1000 * most:.2f} = {most / oracle:.0%}", flush=True)  # fmt: skip
-    figures = compare(trial, learners)
-    winner = next(iter(figures))
+    figures = while_choosing(trial, learners)
+    winners = {by: max(figures, key=lambda name: figures[name][by]) for by in CRITERIA}
     untreated = trial.take(trial.arm == CONTROL)
     chance_of_order = boost(untreated.X, untreated.y, sizes=TreeSizes(rounds=160), seed=0).predict(X)
     best = int(np.argmax([trial.y[trial.arm == t].mean() for t in trial.treatments]))
     risk = gain(paid, np.where(np.arange(3) == best, 1 - chance_of_order[:, None], -1.0))
     print(f"  risk ranking with {trial.arms[1 + best]} {1000 * risk:.2f} ({risk / oracle:.0%})")
-    for name in figures:
-        effect = LEARNERS[name].fit(trial, TreeSizes(), 0).effects(X)
-        won = gain(paid, effect)
-        mark = "  <- chosen" if name == winner else ""
-        print(f"  {name:7s} while choosing {figures[name]:.4f}; {1000 * won:.2f} = {won / oracle:.0%} of the oracle, "
-              f"{won / risk:.2f} x risk{mark}", flush=True)  # fmt: skip
+    for name, told_by in figures.items():
+        won = gain(paid, LEARNERS[name].fit(trial, TreeSizes(), 0).effects(X))
+        mark = ", ".join(by for by, winner in winners.items() if winner == name)
+        inside = ", ".join(f"{by} {figure:+.5f}" for by, figure in told_by.items())
+        print(f"  {name:7s} while choosing {inside}; {1000 * won:.2f} = {won / oracle:.0%} of the oracle, "
+              f"{won / risk:.2f} x risk{f'  <- best by {mark}' if mark else ''}", flush=True)  # fmt: skip
     print(f"  {time.perf_counter() - started:,.0f} s")
+
+
+def while_choosing(trial: Trial, learners: list[str]) -> dict[str, dict[str, float]]:
+    """By learner, on users whom it had not seen: mean Qini, by which the choice is made; and what targeting by it wins, by
+    doubly robust scores, over all budgets and at 10 %."""
+    expected = expected_outcomes(trial, TreeSizes(), 0)
+    scores = doubly_robust_scores(trial.y, trial.arm, trial.propensity, expected)
+    rows, found = np.arange(len(trial)), {}
+    for name in learners:
+        effect = cross_fitted(trial, LEARNERS[name], TreeSizes(), folds=3, seed=0)
+        area = targeting_terms(scores, effect.max(axis=1), effect.argmax(axis=1) + 1).mean()
+        top = (scores[rows, top_choice(effect, SHARE)] - scores[:, CONTROL]).mean()
+        found[name] = dict(zip(CRITERIA, (mean_qini(trial, effect), float(area), float(top)), strict=True))
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]["Qini"]))
+
+
+def sampled_part(user: NDArray[np.uint64], part: float) -> NDArray[np.bool_]:
+    """The rows of a random part of the users, (N,)."""
+    distinct, place = np.unique(user, return_inverse=True)
+    return np.asarray((np.random.default_rng(0).random(len(distinct)) < part)[place])
 
 
 def asked_about(root: Path, ready: ShopTrial) -> tuple[pl.Series, Vector]:

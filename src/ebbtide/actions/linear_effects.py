@@ -21,7 +21,7 @@ from ebbtide.models.sealed import read_json, write_json
 _LOOSENESS = 0.1
 """Prior variance of a coefficient of a column with spread 1."""
 _ARM_SCALE = 5.0
-_INTERACTION_SPREAD = 8.0
+_INTERACTION_SPREAD = 4.0
 """Root of the prior variance of the whole interaction, whatever the number of columns, over that of one column."""
 _FARTHEST = 4.0
 
