@@ -65,3 +65,10 @@ def test_a_chinese_page_tells_no_measured_figure_that_the_english_one_does_not(p
     """So a figure that is measured again changes in both. Decimals only: `20 million` has other digits in Chinese."""
     english, chinese = (set(re.findall(r"\d+\.\d+", p.read_text(encoding="utf-8"))) for p in (twin_of(page), page))
     assert sorted(chinese - english) == []
+
+
+def test_every_page_that_teaches_has_a_chinese_twin() -> None:
+    """How-to pages, the tutorial and the models; the reasons and the measurements are in English alone."""
+    teaching = [*(ROOT / "docs" / "howto").glob("*.md"), ROOT / "docs" / "tutorial.md", ROOT / "docs" / "models.md"]
+    english = [page for page in teaching if not page.name.endswith(SUFFIX)]
+    assert [page.name for page in english if not page.with_name(page.stem + SUFFIX).exists()] == []
