@@ -46,7 +46,7 @@ class AlertConfig(Stage):
     but_not: list[str] = setting(
         [], "unfollowed: and none of these followed within the time", "unfollowed：且在时长内未发生其中任何一种"
     )
-    value: float = setting(0.0, "least value at risk, in shop currency", "最低风险金额（店铺货币）", ge=0)
+    value: float = setting(0.0, "least value at risk, in shop currency", "面临流失的价值的下限（店铺货币）", ge=0)
     hysteresis: float = setting(
         0.05,
         "enters: the probability must fall this far below the band before it can enter again",

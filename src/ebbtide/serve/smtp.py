@@ -28,7 +28,7 @@ _LINES: dict[str, Text] = {
     "churn_probability": Text("Churn probability: {value:.0%}", "流失概率：{value:.0%}"),
     "before": Text("Before: {value:.0%}", "此前：{value:.0%}"),
     "band": Text("Risk: {value}", "风险等级：{value}"),
-    "value_at_risk": Text("Value at risk: {value:,.2f}", "风险金额：{value:,.2f}"),
+    "value_at_risk": Text("Value at risk: {value:,.2f}", "面临流失的价值：{value:,.2f}"),
     "since": Text("Since: {value}", "自：{value}"),
     "alert_id": Text("Alert: {value}", "提醒编号：{value}"),
 }
