@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.churn.definition import ChurnDefinition
@@ -60,6 +60,7 @@ def test_lapsed_goes_before_new_where_the_horizon_is_longer(make_events, as_of):
 MOMENTS = st.one_of(st.none(), st.integers(-400 * 86_400, 0))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(MOMENTS, MOMENTS, MOMENTS, st.sampled_from([None, "low", "medium", "high"])), min_size=1))
 def test_every_user_has_exactly_one_stage(as_of, users):
     def moment(seconds):

@@ -8,13 +8,15 @@ Wilenski 1940), two-sided at 5 %. Who is known for less than two windows has no 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import binom
+from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrc
 
 from ebbtide.core.language import Text
 from ebbtide.core.windows import DAY_US, to_us
@@ -61,20 +63,28 @@ def changes_of(known: pl.DataFrame, as_of: datetime, window_days: float) -> tupl
     past_days = (to_us(begin) - to_us(first)) / DAY_US  # type: ignore[arg-type]
     if past_days < window_days:
         return ()
-    single = pl.when(pl.col("type") == "order").then(pl.coalesce("order_id", "event_id")).otherwise(pl.col("event_id"))
-    counts = (
-        known.filter(pl.col("type").is_in(_WATCHED))
-        .group_by("type")
-        .agg(recent=single.filter(pl.col("occurred_at") > begin).n_unique(), all=single.n_unique())
-        .sort("type")
-    )
-    recent, both = counts["recent"].to_numpy().astype(np.int64), counts["all"].to_numpy().astype(np.int64)
+    kinds, recent, both = _counts(known, to_us(begin))
     share = window_days / (window_days + past_days)
-    tails = np.minimum(binom.cdf(recent, both, share), binom.sf(recent - 1, both, share))
+    tails = np.minimum(bdtr(recent, both, share), bdtrc(recent - 1, both, share))
     usual = (both - recent) * window_days / past_days
     found = [
         Change(kind, int(r), float(u), float(min(2 * t, 1.0)), window_days)
-        for kind, r, u, t in zip(counts["type"], recent, usual, tails, strict=True)
+        for kind, r, u, t in zip(kinds, recent, usual, tails, strict=True)
         if 2 * t <= _LEVEL
     ]
     return tuple(sorted(found, key=lambda c: (c.p, c.type)))
+
+
+def _counts(known: pl.DataFrame, begin_us: int) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """The watched kinds that there are; of each how many after `begin_us`, and in all. The lines of an order count once."""
+    recent, both = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    times = known["occurred_at"].to_numpy().view(np.int64).tolist()
+    for at_us, kind, order, event in zip(times, known["type"], known["order_id"], known["event_id"], strict=True):
+        if kind in _WATCHED:
+            single = event if kind != "order" or order is None else order
+            both[kind].add(single)
+            if at_us > begin_us:
+                recent[kind].add(single)
+    kinds = sorted(both)
+    sizes = [[len(found[kind]) for kind in kinds] for found in (recent, both)]
+    return kinds, np.array(sizes[0], np.int64), np.array(sizes[1], np.int64)

@@ -131,6 +131,6 @@ def _matrix(facts: pl.DataFrame, traits: tuple[str, ...]) -> NDArray[np.float64]
     """(N, D), NaN = unknown."""
     if not traits:
         return np.empty((len(facts), 0))
-    values = facts.select(pl.col(traits).cast(pl.Float64)).to_numpy()
+    values = facts.select_seq(pl.col(traits).cast(pl.Float64)).to_numpy()
     logarithm = [_TRAITS[name].logarithm for name in traits]
     return np.where(logarithm, np.log1p(np.maximum(values, 0.0)), values)

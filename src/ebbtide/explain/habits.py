@@ -33,7 +33,7 @@ def user_habits(shard: EncodedShard, zone: ZoneInfo) -> pl.DataFrame:
 def habits_of(users: ByUser, zone: ZoneInfo) -> dict[str, Any]:
     """The columns of `user_habits` but the id."""
     events, local = users.shard.events, pl.col("occurred_at").dt.convert_time_zone(str(zone))
-    marked = events.select(
+    marked = events.select_seq(
         *(pl.col(label).rank("dense").fill_null(0).cast(pl.Int64) for label in _LABELS),
         hour=local.dt.hour().cast(pl.Int64) + 1,
         weekday=local.dt.weekday().cast(pl.Int64),
@@ -44,7 +44,7 @@ def habits_of(users: ByUser, zone: ZoneInfo) -> dict[str, Any]:
     order, price = users.type_is("order"), marked["price"].to_numpy()
     favourite = {name: _favourite(users, code[name], order) for name in code}
     rows = {label: favourite[label] for label in _LABELS} | {"country": users.last(marked["country"].to_numpy())}
-    named = events.select(pl.col(label).gather(nullable(row, row >= 0)) for label, row in rows.items())
+    named = events.select_seq(pl.col(label).gather(nullable(row, row >= 0)) for label, row in rows.items())
     hour, weekday = (_at(code[name], favourite[name]) for name in _CLOCK)
     return {
         **{name: named[label] for label, name in (_LABELS | {"country": "country"}).items()},

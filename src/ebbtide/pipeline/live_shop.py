@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ebbtide.core.config import Config
 from ebbtide.core.language import Language
 from ebbtide.core.windows import from_us, to_us
+from ebbtide.explain.reference import Reference
 from ebbtide.features.encode import EncodedShard
 from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.dataset import known_events
@@ -28,6 +29,7 @@ from ebbtide.pipeline.encoder import Encoder
 from ebbtide.pipeline.fit_for_service import check_fits
 from ebbtide.pipeline.histories import Histories
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.profiles import reference_of
 from ebbtide.pipeline.score import ReasonsFor, score_members, score_shard
 from ebbtide.pipeline.scored_rows import scored_rows
 from ebbtide.pipeline.set_aside import Outcome, SetAside
@@ -61,6 +63,11 @@ class Served:
     def encoder(self) -> Encoder:
         """How histories are encoded for the model."""
         return Encoder.of(self.bundle)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What profiles compare users with; None for a model that was trained before there were profiles."""
+        return reference_of(self.bundle)
 
     def percentiles(self, probability: NDArray[np.float64]) -> list[float | None]:
         """Share of the cohort at the same or a lower probability, in %; None before the cohort was scored."""
@@ -152,9 +159,9 @@ class LiveShop:
         words = language or self.config.shop.language
         return score_shard(events, as_of, self.served.bundle, reasons=reasons, language=words)
 
-    def known_of(self, users: Sequence[str], as_of: datetime) -> EncodedShard:
+    def known_of(self, users: Sequence[str], as_of: datetime, served: Served | None = None) -> EncodedShard:
         """What was known of these users, encoded for the model in service; nobody is in it of whom nothing was."""
-        encoder = self.served.encoder
+        encoder = (served or self.served).encoder
         if len(users) == 1:
             shard = self.histories.of_user(users[0], encoder)
             at_us = to_us(as_of)

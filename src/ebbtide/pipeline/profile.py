@@ -12,11 +12,13 @@ from ebbtide.core.language import Language
 from ebbtide.explain.changes import changes_of
 from ebbtide.explain.profile import Profile
 from ebbtide.explain.reference import Reference
+from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.dataset import known_events, unknown_user
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile_reference import survey_reference
-from ebbtide.pipeline.profiles import finish_profiles, profile_known, reference_of
+from ebbtide.pipeline.profiles import finish_profiles, profile_scored, reference_of
+from ebbtide.pipeline.score import reasons_of, score_members
 from ebbtide.pipeline.train import newest_moment
 
 
@@ -45,17 +47,24 @@ def profile_user(
 ) -> Profile:
     """The profile of the one user whose events these are, with everything open already. Raises InputError if none of
     them was known at `as_of`."""
-    known = known_events(events, as_of)
-    if not len(known):
+    known = encode(known_events(events, as_of), bundle.definition, bundle.sentiment)
+    return profile_known(known, as_of, bundle, reference, config, language)
+
+
+def profile_known(
+    shard: EncodedShard, as_of: datetime, bundle: Bundle, reference: Reference, config: Config, language: Language
+) -> Profile:
+    """As `profile_user`, for the encoded events of one user, all of them known at `as_of`. Raises InputError without any."""
+    if not len(shard):
         raise unknown_user(as_of)
-    found = profile_known(known, as_of, bundle, config, reasons="all", language=language)
-    row = finish_profiles(found, reference).row(0, named=True)
+    scored = score_members(shard.events, as_of, bundle, shard=shard)
+    row = finish_profiles(profile_scored(shard, scored, as_of, bundle, config), reference).row(0, named=True)
     names = reference.clusters.names() if reference.clusters else ()
     return Profile(
         user_id=row["user_id"],
         as_of=as_of,
         row=row,
         group=names[row["cluster"] - 1] if row["cluster"] else None,
-        changes=changes_of(known, as_of, bundle.definition.horizon_days),
-        reasons=tuple(found["reasons"].to_list()[0] or ()),
+        changes=changes_of(shard.events, as_of, bundle.definition.horizon_days),
+        reasons=tuple(reasons_of(scored, bundle, language).to_dicts()[0]) if len(scored.user_id) else (),
     )

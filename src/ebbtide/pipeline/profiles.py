@@ -7,6 +7,7 @@ buckets. Nothing that occurred or arrived after `as_of` changes a row.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ebbtide.core.config import Config
-from ebbtide.core.language import Language, Text
+from ebbtide.core.language import Text
 from ebbtide.core.nullable import nullable, table_of
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import to_us
@@ -24,6 +25,7 @@ from ebbtide.explain.profile_columns import in_order
 from ebbtide.explain.reference import Reference
 from ebbtide.explain.stages import stage_of
 from ebbtide.features.catalogue import Catalogue
+from ebbtide.features.cohort import eligible_users
 from ebbtide.features.encode import EncodedShard, encode
 from ebbtide.features.engine import compute
 from ebbtide.models.bundle import Bundle
@@ -31,11 +33,10 @@ from ebbtide.models.columns import with_model_columns
 from ebbtide.pipeline.dataset import POPULATION_FEATURES, Shards, known_events
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile_reference import facts_and_habits, survey_reference
-from ebbtide.pipeline.score import ReasonsFor, score_shard
+from ebbtide.pipeline.score import Scored, bands_of, score_members
 from ebbtide.pipeline.train import newest_moment
 
 _STAGE = Text("profiling users", "生成用户画像")
-_SCORES = ("churn_probability", "band", "value_at_risk", "reasons")
 
 
 def profile_frame(
@@ -76,44 +77,40 @@ def reference_of(bundle: Bundle) -> Reference | None:
     return Reference.from_json(bundle.profiles) if bundle.profiles else None
 
 
-def profile_shard(
-    events: pl.DataFrame,
-    as_of: datetime,
-    bundle: Bundle,
-    config: Config,
-    *,
-    reasons: ReasonsFor = "none",
-    language: Language = "en",
-) -> pl.DataFrame:
-    """What a user's own events and the bundle say of each user of a shard, before any comparison with others; with
-    `reasons` in a column of that name, as in `score_shard`."""
-    return profile_known(known_events(events, as_of), as_of, bundle, config, reasons=reasons, language=language)
+def profile_shard(events: pl.DataFrame, as_of: datetime, bundle: Bundle, config: Config) -> pl.DataFrame:
+    """What a user's own events and the bundle say of each user of a shard, before any comparison with others."""
+    known = known_events(events, as_of)
+    shard = encode(known, bundle.definition, bundle.sentiment)
+    return profile_scored(shard, score_members(known, as_of, bundle, shard=shard), as_of, bundle, config)
 
 
-def profile_known(
-    known: pl.DataFrame,
-    as_of: datetime,
-    bundle: Bundle,
-    config: Config,
-    *,
-    reasons: ReasonsFor = "none",
-    language: Language = "en",
+def profile_scored(
+    shard: EncodedShard, scored: Scored, as_of: datetime, bundle: Bundle, config: Config
 ) -> pl.DataFrame:
-    """As `profile_shard`, for events that were all known at `as_of`."""
+    """As `profile_shard`, for events that were all known at `as_of`, and their users' scores."""
     definition = bundle.definition
-    shard = encode(known, definition, bundle.sentiment)
-    scored = score_shard(known, as_of, bundle, reasons=reasons, language=language, shard=shard)
-    found = (
-        facts_and_habits(shard, as_of, definition, config)
-        .join(scored.select("user_id", *_SCORES), on="user_id", how="left", maintain_order="left")
-        .with_columns(
-            eligible=pl.col("churn_probability").is_not_null(),
-            stage=stage_of(as_of, definition, factor=config.profiles.silence_factor),
-        )
+    facts = facts_and_habits(shard, as_of, definition, config)
+    found = facts.hstack(_scores(shard, scored, as_of, bundle)).with_columns_seq(
+        eligible=pl.col("churn_probability").is_not_null(),
+        stage=stage_of(as_of, definition, factor=config.profiles.silence_factor),
     )
     lapsed = (found["stage"] == "lapsed").to_numpy()
     ahead = _ahead(_outlook(shard, as_of, bundle), lapsed, as_of)
     return found.hstack([_comeback(shard, lapsed, as_of, bundle).alias("comeback_probability"), *ahead])
+
+
+def _scores(shard: EncodedShard, scored: Scored, as_of: datetime, bundle: Bundle) -> list[pl.Series]:
+    """The scores of a shard's users, null for who is not eligible."""
+    eligible = eligible_users(shard, as_of, bundle.definition)
+    probability, at_risk = np.full((2, len(shard)), np.nan)
+    probability[eligible], at_risk[eligible] = scored.probability, scored.value_at_risk
+    band = np.full(len(shard), None, np.object_)
+    band[eligible] = bands_of(scored.probability, bundle.config.bands)
+    return [
+        nullable(probability).alias("churn_probability"),
+        pl.Series("band", band.tolist(), dtype=pl.String),
+        nullable(at_risk).alias("value_at_risk"),
+    ]
 
 
 def finish_profiles(found: pl.DataFrame, reference: Reference) -> pl.DataFrame:
@@ -124,10 +121,15 @@ def finish_profiles(found: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 
 def _outlook(shard: EncodedShard, as_of: datetime, bundle: Bundle) -> Outlook:
     users = np.arange(len(shard), dtype=np.int32)
-    catalogue = Catalogue(POPULATION_FEATURES, bundle.definition.outcome)
+    catalogue = _population(bundle.definition.outcome)
     X = compute(shard, users, np.full(len(users), to_us(as_of), np.int64), catalogue).astype(np.float64)
     worth = bundle.gamma_gamma if "order" in bundle.definition.outcome else None
     return outlook_of(X[:, :3], X[:, 3:], bundle.bgnbd, worth, bundle.definition.horizon_days)
+
+
+@lru_cache(maxsize=16)
+def _population(outcome: tuple[str, ...]) -> Catalogue:
+    return Catalogue(POPULATION_FEATURES, outcome)
 
 
 def _comeback(shard: EncodedShard, lapsed: NDArray[np.bool_], as_of: datetime, bundle: Bundle) -> pl.Series:

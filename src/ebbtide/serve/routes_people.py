@@ -14,9 +14,8 @@ from ebbtide.core.language import Text
 from ebbtide.explain.reference import Reference
 from ebbtide.explain.stages import STAGES
 from ebbtide.explain.talking import talking_points
-from ebbtide.pipeline.live_shop import LiveShop
-from ebbtide.pipeline.profile import profile_user
-from ebbtide.pipeline.profiles import reference_of
+from ebbtide.pipeline.live_shop import Served
+from ebbtide.pipeline.profile import profile_known
 from ebbtide.serve.access import Caller, allowed
 from ebbtide.serve.problems import ProblemError, language_of
 from ebbtide.serve.routes_risk import UserId
@@ -47,11 +46,10 @@ async def person(
     shop, language = service.shop_of(caller), language_of(request)
 
     def work() -> dict[str, Any]:
-        bundle, as_of = shop.served.bundle, shop.now()
+        served, as_of = shop.served, shop.now()
+        known, reference = shop.known_of([user_id], as_of, served), _reference(served)
         try:
-            found = profile_user(
-                shop.histories.of_users([user_id]), as_of, bundle, _reference(shop), shop.config, language
-            )
+            found = profile_known(known, as_of, served.bundle, reference, shop.config, language)
         except InputError:
             raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件")) from None
         points = [point[language] for point in talking_points(found, shop.config.shop.currency)]
@@ -63,8 +61,8 @@ async def person(
     return Response(orjson.dumps(told), media_type="application/json")
 
 
-def _reference(shop: LiveShop) -> Reference:
-    reference = reference_of(shop.served.bundle)
+def _reference(served: Served) -> Reference:
+    reference = served.reference
     if reference is None:
         raise ProblemError(
             "conflict",
