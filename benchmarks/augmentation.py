@@ -1,6 +1,6 @@
 """What does augmentation change? Each kind of `[augment]` beside none, at the newest held-out moment of a few logs.
 
-    python benchmarks/augmentation.py [--data FOLDER] [--users 1500] [--seeds 3] [--only NAME]
+    python benchmarks/augmentation.py [--data FOLDER] [--users 1500] [--seeds 3] [--only NAME] [--models rnn]
 
 Logs: the simulated shop, and where FOLDER holds them `grocery_elog` (order days) and `tmall_2014` (clicks, favourites,
 carts, orders). Models are fitted on what was known at the moment, their log-odds averaged over seeds; the difference to the
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def margins(rows: Rows, moment: int, model: str, setting: Setting, seeds: int) -
     return np.mean(found, axis=0)
 
 
-def judge(name: str, ready: Prepared, seeds: int) -> None:
+def judge(name: str, ready: Prepared, models: Sequence[str], seeds: int) -> None:
     """Print a table row for each arm."""
     moment = ready.held_out[0]
     setting = ready.setting_at(moment)
@@ -118,9 +118,9 @@ def judge(name: str, ready: Prepared, seeds: int) -> None:
     print(
         f"{name}: {len(asked)} users asked about, {asked.y.mean():.1%} churned, {len(rows.known_at(moment))} rows learnt from"
     )
-    for model, ways in ARMS.items():
+    for model in models:
         plain: Vector | None = None
-        for way, augment in ways.items():
+        for way, augment in ARMS[model].items():
             margin = margins(rows, moment, model, replace(setting, augment=augment), seeds)
             plain = margin if plain is None else plain
             said = ""
@@ -137,11 +137,12 @@ def main() -> None:
     ask.add_argument("--users", type=int, default=1500)
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--only", choices=["simulated", *REAL])
+    ask.add_argument("--models", nargs="+", default=list(ARMS), choices=list(ARMS))
     given = ask.parse_args()
     print(machine_line())
     with tempfile.TemporaryDirectory(prefix="ebbtide-") as folder:
         for name, ready in shops(given.data, given.users, given.only, Path(folder)):
-            judge(name, ready, given.seeds)
+            judge(name, ready, given.models, given.seeds)
 
 
 if __name__ == "__main__":
