@@ -1,7 +1,7 @@
 """Whatever breaks: is any accepted event lost or doubled, any alert not told, and how soon is the service back?
 
-    python benchmarks/serve_faults.py [kills postgresql redis disk clock poison receivers] [--kills 100] [--times 5]
-        [--users 2000] [--store URL] [--seed 0] [--longest 3.0]
+    python benchmarks/serve_faults.py [kills postgresql redis disk clock poison receivers] [--kills 100] [--minutes 60]
+        [--times 5] [--users 2000] [--store URL] [--seed 0] [--longest 3.0]
 
 Two senders bring batches of 19 views and one cart by a new customer, each batch again until it is taken; the rule is "cart, and
 no order within 5 s", told to a webhook. Then, each in a service of its own:
@@ -58,7 +58,9 @@ def kills(folder: Path, asked: argparse.Namespace) -> bool:
     rng = random.Random(asked.seed)
     roles = ("api", "worker", "scheduler")
     with disturbed(folder / "template", folder / "kills", roles=roles, store=asked.store, users=asked.users) as site:
-        for _ in range(asked.kills):
+        end, done = time.monotonic() + 60 * asked.minutes, 0
+        while done < asked.kills and time.monotonic() < end:
+            done += 1
             time.sleep(rng.uniform(0.0, asked.longest))
             victim, since = rng.choice(site.served), time.perf_counter()
             victim.kill()
@@ -68,7 +70,7 @@ def kills(folder: Path, asked: argparse.Namespace) -> bool:
             site.recovered(victim.role, since)
             site.back.setdefault(f"{victim.role}, CPU seconds of the new process", []).append(victim.cpu_seconds())
         left = site.settle()
-    return site.report("kills", asked.kills, left)
+    return site.report("kills", done, left)
 
 
 def postgresql(folder: Path, asked: argparse.Namespace) -> bool:
@@ -300,6 +302,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="all of them if none is named")
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no further kill after so long")
     parser.add_argument("--times", type=int, default=5, help="how often each other thing breaks")
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--store", default="", help="url of the store for the kills; default: embedded")

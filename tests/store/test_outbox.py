@@ -129,12 +129,12 @@ def test_a_channel_is_closed_after_failures_in_a_row_and_a_restart_remembers_it(
     assert places.standing("crm") == Standing()
 
 
-def test_pauses_grow_with_failed_trials_up_to_a_limit() -> None:
+def test_a_receiver_that_is_back_waits_eight_seconds_at_most_for_a_trial() -> None:
     standing, pauses = Standing(FAILURES, 0), []
     for _ in range(12):
         standing = standing.after_failure(0, was_trial=True)
         pauses.append(standing.closed_until_us / 1e6)
-    assert pauses == [10, 20, 40, 80, 160, *[300] * 7]
+    assert pauses == [8] * 12
 
 
 def test_a_timer_gives_way_to_a_newer_one_and_is_stopped_by_what_follows_in_its_time_only(database: Database) -> None:

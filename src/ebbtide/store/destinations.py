@@ -14,7 +14,8 @@ from ebbtide.store.tables import destinations
 
 FAILURES = 5
 """Failures in a row after which a channel is left alone."""
-_FIRST_US, _LONGEST_US = 5_000_000, 300_000_000
+_FIRST_US, _LONGEST_US = 5_000_000, 8_000_000
+"""A trial is one small call. A longer pause would spare a dead receiver little, and keep one that is back waiting."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Standing:
         >>> Standing(FAILURES - 1).after_failure(0, was_trial=False).closed_until_us
         5000000
         >>> Standing(FAILURES, 9).after_failure(9, was_trial=True).closed_until_us
-        10000009
+        8000009
         """
         if self.failures >= FAILURES and not was_trial:
             return self
