@@ -58,7 +58,8 @@ from ebbtide.pipeline.study import Sampler
 from ebbtide.pipeline.table_data import TableQuestion
 from ebbtide.pipeline.table_score import TableScores, score_table
 from ebbtide.pipeline.table_train import TableTrained, train_table
-from ebbtide.pipeline.train import TrainReport, train
+from ebbtide.pipeline.train import train
+from ebbtide.pipeline.train_report import TrainReport
 from ebbtide.pipeline.tune import TuneReport, tune
 from ebbtide.pipeline.uplift import UpliftReport, uplift_table
 from ebbtide.pipeline.uplift_shop import ShopUplift, uplift_shop

@@ -20,7 +20,8 @@ from ebbtide.models.bundle import Bundle
 from ebbtide.models.shelf import Shelf
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.score import ScoreReport, score
-from ebbtide.pipeline.train import TrainReport, train
+from ebbtide.pipeline.train import train
+from ebbtide.pipeline.train_report import TrainReport
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 UNTIL = START + timedelta(days=210)

@@ -39,7 +39,8 @@ from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.rehearsal import Rehearsed, choose_in_turn, rehearse
 from ebbtide.pipeline.tracking import Run, track
-from ebbtide.pipeline.train import Prepared, TrainReport, candidates_as_tuned, keep, make_bundle, newest_moment, prepare
+from ebbtide.pipeline.train import Prepared, candidates_as_tuned, keep, make_bundle, newest_moment, prepare
+from ebbtide.pipeline.train_report import TrainReport
 from ebbtide.pipeline.verdict import judge_rehearsals
 
 _LEAST_SHARE = 0.99

@@ -18,7 +18,8 @@ from ebbtide.events.simulate import SimulationConfig, write_log
 from ebbtide.pipeline.ingest import IngestReport, ingest
 from ebbtide.pipeline.listing import BAND_WORDS, reason_lines
 from ebbtide.pipeline.score import ScoreReport, score, write_scores
-from ebbtide.pipeline.train import TrainReport, train
+from ebbtide.pipeline.train import train
+from ebbtide.pipeline.train_report import TrainReport
 
 MARK = "Simulated shop"
 
