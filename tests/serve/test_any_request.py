@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_no_request_of_the_description_breaks_the_service(site: Site, mode: Gene
     headers = {"Authorization": f"Bearer {site.key('admin')}"}
     seen = 0
     for found in schema.get_all_operations():
-        operation = found.ok()
+        operation, before = found.ok(), seen
 
         @HOW
         @given(operation.as_strategy(generation_mode=mode))
@@ -69,7 +70,17 @@ def test_no_request_of_the_description_breaks_the_service(site: Site, mode: Gene
 
         with suppress(Unsatisfiable):  # nothing can be wrong about a call without parameters
             ask()
+        assert seen >= before + CASES or not operation.definition.raw.get("requestBody"), operation.label
     assert seen > CASES
+
+
+def test_the_description_leads_nowhere_that_is_not_there(site: Site) -> None:
+    told = site.client.get("/v1/openapi.json").json()
+    for target in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(told)):
+        part = told
+        for name in target.split("/"):
+            assert name in part, target
+            part = part[name]
 
 
 _JSON = st.recursive(

@@ -82,8 +82,12 @@ class Results(BaseModel):
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    """The body of a call that is read by hand, whole: models that no route declares are not among the components."""
+    schema = model.model_json_schema()
+    for name, part in schema.pop("$defs", {}).items():
+        for field in schema["properties"].values():
+            if field.get("items") == {"$ref": f"#/$defs/{name}"}:
+                field["items"] = part
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -91,12 +95,7 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     "/v1/events",
     status_code=202,
     response_model=Results,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Events"}}},
-        }
-    },
+    openapi_extra=_body(Events),
 )
 async def send_events(request: Request, caller: Annotated[Caller, Depends(allowed("events:write"))]) -> Response:
     """Take events. The answer comes when they are durable: 202 with one result an event.
