@@ -36,6 +36,18 @@ class Until:
         return table
 
 
+class Changed(Until):
+    """The shop's lake with columns of its events replaced."""
+
+    def __init__(self, lake: Any, **columns: pl.Expr) -> None:
+        super().__init__(lake)
+        self._columns = columns
+
+    def read_bucket(self, bucket: int, columns: Any = None) -> pl.DataFrame:
+        shard = super().read_bucket(bucket, columns)
+        return shard.with_columns(**{n: e for n, e in self._columns.items() if n in shard.columns})
+
+
 @pytest.fixture(scope="module")
 def drawn(small_shop: SmallShop) -> pl.DataFrame:
     lake = small_shop.lake
@@ -72,6 +84,15 @@ def test_who_is_unknown_gets_a_forecast_too_and_a_young_log_gives_none(small_sho
     early = pl.lit(_first(small_shop) + timedelta(days=20))
     young = told(small_shop, small_shop.lake, stranger.with_columns(at=early))
     assert young.select(pl.col(list(FORECASTS)).is_null().all()).row(0) == (True, True)
+
+
+def test_a_log_without_money_forecasts_orders_alone_and_one_without_outcomes_nothing(small_shop: SmallShop) -> None:
+    lake, stranger = small_shop.lake, pl.DataFrame({"user_id": ["nobody"]}).with_columns(at=pl.lit(DRAWN))
+    found = told(small_shop, Changed(lake, value=pl.lit(None, pl.Float64)), stranger)
+    assert found["orders_forecast"].null_count() == 0
+    assert found["value_forecast"].null_count() == 1
+    silent_shop = told(small_shop, Changed(lake, type=pl.lit("page_view")), stranger)
+    assert silent_shop.select(pl.col(list(FORECASTS)).is_null().all()).row(0) == (True, True)
 
 
 def test_outcomes_of_one_customer_at_several_moments(small_shop: SmallShop, drawn: pl.DataFrame) -> None:

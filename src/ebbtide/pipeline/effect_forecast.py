@@ -16,6 +16,7 @@ import polars as pl
 from ebbtide.actions.boosters import TreeSizes, boost
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
+from ebbtide.core.errors import DataError
 from ebbtide.core.ids import hash_texts
 from ebbtide.core.progress import Progress
 from ebbtide.core.windows import from_us
@@ -38,7 +39,7 @@ def forecasts(
     config: Config, root: Path, lake: Lake, definition: ChurnDefinition, drawn: pl.DataFrame, progress: Progress
 ) -> pl.DataFrame:
     """In: user_id (each once), at. Out, in that order: user_id and the columns `FORECASTS`, null where the log cannot tell:
-    in one without money, and with fewer than 200 past rows.
+    in one without money, with fewer than 200 past rows, or with nothing of the outcome kind before the draw.
 
     Everything is known at the first draw of the campaign.
     """
@@ -46,7 +47,10 @@ def forecasts(
     nothing = drawn.select("user_id", *(pl.lit(None, pl.Float64).alias(c) for c in FORECASTS))
     if drawn.is_empty():
         return nothing
-    seen = survey(lake, definition, until, progress)  # type: ignore[arg-type]
+    try:
+        seen = survey(lake, definition, until, progress)  # type: ignore[arg-type]
+    except DataError:  # nobody had done anything of the outcome kind: there is no past to learn from
+        return nothing
     moments = training_moments(seen.first_outcome_us, seen.until_us, definition, _MOMENTS)
     if not moments:
         return nothing
@@ -68,7 +72,8 @@ def forecasts(
         column: _forecast(rows[0].X, outcomes[name].cast(pl.Float64), rows[1].X, config.train.seed)
         for column, name in FORECASTS.items()
     }
-    found = now.select("user_id").with_columns(pl.Series(c, v, dtype=pl.Float64) for c, v in told.items())
+    columns = (pl.lit(None, pl.Float64).alias(c) if v is None else pl.Series(c, v) for c, v in told.items())
+    found = now.select("user_id").with_columns(*columns)
     return drawn.select("user_id").join(found, on="user_id", how="left", maintain_order="left")
 
 
