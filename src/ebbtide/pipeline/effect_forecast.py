@@ -72,7 +72,7 @@ def forecasts(
         column: _forecast(rows[0].X, outcomes[name].cast(pl.Float64), rows[1].X, config.train.seed)
         for column, name in FORECASTS.items()
     }
-    columns = (pl.lit(None, pl.Float64).alias(c) if v is None else pl.Series(c, v) for c, v in told.items())
+    columns = [pl.lit(None, pl.Float64).alias(c) if v is None else pl.lit(pl.Series(c, v)) for c, v in told.items()]
     found = now.select("user_id").with_columns(*columns)
     return drawn.select("user_id").join(found, on="user_id", how="left", maintain_order="left")
 
