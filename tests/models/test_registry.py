@@ -17,7 +17,7 @@ def test_every_name_gives_the_one_model_of_that_name(name):
 
 def test_auto_chooses_from_the_models_with_a_prior():
     entries = candidates(AUTO)
-    assert list(entries) == ["bgnbd", "logistic", "lightgbm"]
+    assert list(entries) == ["bgnbd", "logistic", "forest", "lightgbm"]
     assert sum(e.prior for e in entries.values()) == pytest.approx(1.0)
     assert all(MODELS[n].prior is None for n in set(MODELS) - set(entries))
 

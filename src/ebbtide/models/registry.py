@@ -43,7 +43,7 @@ __all__ = [
 
 AUTO = "auto"
 AUTO_DEEP = "auto_deep"
-_DEEP_PRIORS = {"lightgbm": 0.35, "event_boost": 0.35}
+_DEEP_PRIORS = {"lightgbm": 0.275, "event_boost": 0.275}
 """What `auto_deep` weighs beside the other members of `auto`: both kinds of boosted trees, alike before any evidence."""
 
 
@@ -56,13 +56,14 @@ class Entry:
     `makers`: column makers whose columns the model reads; `alone`: it reads nothing else, not even the base columns.
     `columns`: the most columns that it reads, the best ones for the labels in the rows it is fitted on; 0 = all.
     `staged`: one fit gives margins after several numbers of boosting rounds, among which is chosen.
-    `table_prior`: as `prior`, for `auto` on a ready-made table; None: the same.
+    `table_prior`: as `prior`, for `auto` on a ready-made table; None: the same. `logs_only`: there `auto` leaves it out.
     """
 
     make: Callable[[Setting], Model]
     load: Callable[[Path], Model]
     prior: float | None = None
     table_prior: float | None = None
+    logs_only: bool = False
     needs_events: bool = False
     space: Space = field(default_factory=dict)
     makers: tuple[str, ...] = ()
@@ -113,7 +114,8 @@ MODELS: dict[str, Entry] = {
     "logistic": Entry(
         lambda s: LogisticModel(LogisticConfig(**s.values_of("logistic"))),
         LogisticModel.load,
-        prior=0.3,
+        prior=0.25,
+        table_prior=0.3,
         space=LogisticModel.space,
     ),
     "svm": Entry(lambda s: SvmModel(SvmConfig(**s.values_of("svm"))), SvmModel.load, space=SvmModel.space),
@@ -125,12 +127,14 @@ MODELS: dict[str, Entry] = {
     "forest": Entry(
         lambda s: RandomForestModel(RandomForestConfig(**s.values_of("forest"))),
         RandomForestModel.load,
+        prior=0.2,
+        logs_only=True,
         space=RandomForestModel.space,
     ),
     "lightgbm": Entry(
         lambda s: LightGbmModel(BoostingConfig(**s.values_of("lightgbm"))),
         LightGbmModel.load,
-        prior=0.7,
+        prior=0.55,
         table_prior=0.35,
         staged=True,
         space=LightGbmModel.space,
@@ -187,7 +191,8 @@ def table_candidates(name: str) -> dict[str, Entry]:
         )
     fit = {n: e for n, e in MODELS.items() if not e.needs_events}
     priors = {n: e.prior if e.table_prior is None else e.table_prior for n, e in fit.items()}
-    chosen = candidates(name) if name != AUTO else [n for n, prior in priors.items() if prior is not None]
+    usual = [n for n, prior in priors.items() if prior is not None and not fit[n].logs_only]
+    chosen = usual if name == AUTO else candidates(name)
     return {n: replace(MODELS[n], prior=priors[n]) for n in chosen}
 
 
