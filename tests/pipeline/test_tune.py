@@ -165,7 +165,7 @@ def test_settings_that_the_model_has_no_more_are_refused(report, shop):
 
 
 def test_without_anything_tuned_train_says_what_to_run(sim_log, open_shop):
-    with pytest.raises(MissingError, match="run `ebbtide tune --model NAME` with one of logistic, lightgbm"):
+    with pytest.raises(MissingError, match="run `ebbtide tune --model NAME` with one of logistic, forest, lightgbm"):
         open_shop(sim_log).with_train(tuned=True).train()
 
 
