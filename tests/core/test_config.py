@@ -68,6 +68,7 @@ OTHER: dict[tuple[str, str], Any] = {
     ("campaign", "false_discovery"): 0.2,
     ("stream", "broker"): "nats",
     ("stream", "read"): [0],
+    ("actions", "assumed_error"): 0.5,
 }
 
 
