@@ -48,13 +48,14 @@ def held(day, y, margins, horizon=30):
 
 @pytest.fixture(scope="module")
 def past():
-    """Four held-out moments, 30 days apart: `one` knows, `two` guesses; trees that got better with every round."""
+    """Four held-out moments, 30 days apart: one model knows, two guess; trees that got better with every round."""
     rng, moments = np.random.default_rng(0), []
     for day in (30, 60, 90, 120):
         truth = rng.normal(0, 1.5, 400)
         path = np.vstack([truth * step / 8 for step in range(1, 9)])
         y = rng.random(400) < sigmoid(truth - 0.5)
-        moments.append(held(day, y, {"bgnbd": rng.normal(0, 1, 400), "logistic": truth, "lightgbm": path}))
+        guesses = {"bgnbd": rng.normal(0, 1, 400), "forest": rng.normal(0, 1, 400)}
+        moments.append(held(day, y, {**guesses, "logistic": truth, "lightgbm": path}))
     return moments
 
 

@@ -162,7 +162,7 @@ def test_of_a_mixture_each_part_goes_on_in_its_way(shop, monkeypatch):
     report = go_on(shop)
     assert set(report.continuation.ways) <= {"lightgbm", "logistic"}
     assert report.continuation.ways
-    assert set(report.weights) <= {"lightgbm", "logistic", "bgnbd"}
+    assert set(report.weights) <= {"lightgbm", "logistic", "forest", "bgnbd"}
 
 
 def test_without_a_bundle_it_says_what_to_do(small_shop):
