@@ -84,8 +84,8 @@ def combined(measured: Measured, prior: Measured) -> tuple[Measured, float]:
     Both errors are mostly those of an average over all users, so one weight serves all: the prior's mean variance over
     the sum of both, the mean taken over users. The lower end is that of `weight x measured + (1 - weight) x prior`.
 
-    >>> told, weight = combined(Measured(np.array([4.0]), np.array([4 - _Z])), Measured(np.array([1.0]), np.array([1 - _Z])))
-    >>> weight, told.worth.tolist(), round(float(told.error[0]), 3)
+    >>> told, weight = combined(Measured(np.array([4.0]), np.array([3.0])), Measured(np.array([1.0]), np.array([0.0])))
+    >>> weight, told.worth.tolist(), round(float(told.worth[0] - told.low[0]), 3)
     (0.5, [2.5], 0.707)
     """
     own, other = (float(np.mean(m.error) ** 2) if len(m.worth) else 0.0 for m in (measured, prior))
