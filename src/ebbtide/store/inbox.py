@@ -22,6 +22,7 @@ SCORED = "scored"
 """The reader that scores the users whom events have touched."""
 _ASKED_AT_ONCE = 5_000
 _FORGOTTEN_AT_ONCE = 2_000
+_READ_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,27 @@ class Inbox:
             connection.exec_driver_sql(_FROM_ARRAYS, tuple(map(list, zip(*rows, strict=True))))
 
     def after(self, shop_id: str, seq: int, limit: int, *, until: int | None = None) -> list[Stored]:
-        """The next events of a shop behind number `seq`, at most `limit`, up to and with number `until`."""
+        """The next events of a shop behind number `seq`, at most `limit`, up to and with number `until`.
+
+        They are read in parts: a reader that holds on to one moment for long keeps the embedded store's log from beginning anew.
+        """
+        found: list[Stored] = []
+        while len(found) < limit:
+            asked = min(_READ_AT_ONCE, limit - len(found))
+            part = self._part(shop_id, seq, asked, until)
+            found += part
+            if len(part) < asked:
+                break
+            seq = part[-1].seq
+        return found
+
+    def _part(self, shop_id: str, seq: int, limit: int, until: int | None) -> list[Stored]:
         wanted = select(*_READ).where(inbox.c.shop_id == shop_id, inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
         if until is not None:
             wanted = wanted.where(inbox.c.seq <= until)
         with self._database.read() as connection:
-            return [_stored(row) for row in connection.execute(wanted)]
+            rows = connection.execute(wanted).all()
+        return [_stored(row) for row in rows]
 
     def of_users(self, shop_id: str, users: Sequence[str], after: int) -> list[Stored]:
         """The events of these users behind number `after`."""
