@@ -110,14 +110,22 @@ class Database:
 
     def _rows_of_file(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
-            connection = self._idle.pop() if self._idle else self._plain()
+            connection = self._idle_or_new()
+        except sqlite3.OperationalError as fault:
+            raise _away(str(fault)[:120]) from None
+        try:
             rows: list[tuple[Any, ...]] = connection.execute(statement, values).fetchall()
-        except IndexError:  # another thread took the last one in between
-            return self._rows_of_file(statement, values)
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as fault:
+            connection.close()
             raise _away(str(fault)[:120]) from None
         self._idle.append(connection)
         return rows
+
+    def _idle_or_new(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._plain()
 
     @contextmanager
     def plain(self) -> Iterator[sqlite3.Connection]:
