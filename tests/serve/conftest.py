@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +34,7 @@ class Site:
     client: TestClient
     shop: SmallShop
     now: datetime
+    access_log: io.BytesIO
     keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, *scopes: str, shop: str = "shop", **options: Any) -> str:
@@ -45,6 +48,12 @@ class Site:
         headers = {"Authorization": f"Bearer {secret}", **options.pop("headers", {})}
         return self.client.request(method, path, headers=headers, **options)
 
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of the access log, which is closed by that."""
+        assert self.service.access_log is not None
+        self.service.access_log.close()
+        return [json.loads(line) for line in self.access_log.getvalue().splitlines()]
+
     def send(self, *events: dict[str, Any], **options: Any) -> Any:
         """Send events."""
         return self.call("POST", "/v1/events", json={"events": list(events)}, **options)
@@ -56,13 +65,14 @@ def site(trained: Trained, sim_log: pl.DataFrame, open_shop: Any, tmp_path: Path
     shop = open_shop(sim_log.filter(pl.col("ingested_at") <= UNTIL)).borrow(trained.shop)
     database = Database.open(f"sqlite:///{tmp_path}/service.db")
     holder: list[Site] = []
+    lines = io.BytesIO()
 
     def clock() -> datetime:
         return holder[0].now if holder else UNTIL
 
     shops = {"shop": LiveShop(shop.config, shop.root, "shop", database, clock=clock)}
-    service = make_service(ServeConfig(), database, shops, clock=clock)
+    service = make_service(ServeConfig(), database, shops, clock=clock, access_log=lines)
     with TestClient(make_app(service), raise_server_exceptions=False) as client:
-        holder.append(Site(service, client, shop, UNTIL))
+        holder.append(Site(service, client, shop, UNTIL, lines))
         yield holder[0]
     service.close()

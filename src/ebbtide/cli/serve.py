@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,7 @@ def serve(
         config, root = edge.workspace.config, edge.workspace.path
     log_to_stderr()
     give_way(role)
-    with open_service(config, root) as service:
+    with open_service(config, root, access_log=sys.stderr.buffer) as service:
         alerts = alert_works(service) if role != "api" else {}
         delivers = role in ("all", "worker")
         loops = [

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -39,9 +39,11 @@ def store_url(config: Config, root: Path) -> str:
 
 
 @contextmanager
-def open_service(config: Config, root: Path, *, clock: Clock = system_clock) -> Iterator[Service]:
+def open_service(
+    config: Config, root: Path, *, clock: Clock = system_clock, access_log: BinaryIO | None = None
+) -> Iterator[Service]:
     """The service of a workspace and of those that it names in `serve.also`; closed at the end, with everything stored
-    that was accepted.
+    that was accepted. `access_log`: what gets a line a call.
 
     Promoted models are in service from the first moment. A shop without one takes events and answers no questions.
     Raises InputError if two workspaces have one shop_id; MissingBundleError or MissingExtraError if the promoted model of
@@ -61,7 +63,7 @@ def open_service(config: Config, root: Path, *, clock: Clock = system_clock) -> 
     shops = {told.serve.shop_id: _shop(told, at, database, config.serve, memory, clock) for told, at in places}
     for shop in shops.values():
         _take_up(shop, only=len(shops) == 1)
-    service = make_service(config.serve, database, shops, clock=clock)
+    service = make_service(config.serve, database, shops, clock=clock, access_log=access_log)
     try:
         yield service
     finally:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
+from ebbtide.serve.access_log import words
 from ebbtide.serve.service import Service
 
-log = logging.getLogger("ebbtide.access")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_IDS_AT_ONCE = 256
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -34,7 +34,8 @@ class Envelope:
 
     def __init__(self, app: Any, service: Service) -> None:
         self._app, self._service = app, service
-        self._times: dict[tuple[str, str, int], Any] = {}
+        self._known: dict[tuple[str, str, int], tuple[Any, str]] = {}
+        self._ids = _request_ids()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -43,7 +44,7 @@ class Envelope:
             return
         started, headers = time.perf_counter(), dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if given and _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if given and _SAFE_ID.fullmatch(given) else next(self._ids)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 500
 
@@ -69,14 +70,20 @@ class Envelope:
     def _tell(self, method: str, route: str, status: int, seconds: float, ids: tuple[str, str]) -> None:
         """`ids`: of the request, and of the trace if there is one."""
         method = method if method in _METHODS else "other"  # a caller may send any word
-        times = self._times.get((route, method, status))
-        if times is None:
-            times = self._times[route, method, status] = self._service.metrics.requests.labels(
-                route, method, str(status)
-            )
-        times.observe(seconds)
-        facts = {"request_id": ids[0], "milliseconds": round(1000 * seconds, 2)}
-        log.info("%s %s %s", method, route, status, extra=facts | {"trace_id": ids[1]} if ids[1] else facts)
+        known = self._known.get((route, method, status))
+        if known is None:
+            times = self._service.metrics.requests.labels(route, method, str(status))
+            known = self._known[route, method, status] = (times, words(method, route, status))
+        known[0].observe(seconds)
+        if self._service.access_log is not None:
+            self._service.access_log.note(known[1], *ids, seconds)
+
+
+def _request_ids() -> Iterator[str]:
+    """Ids of 16 hex digits that nobody can foresee, from random bytes for many of them at once."""
+    while True:
+        digits = secrets.token_hex(_IDS_AT_ONCE * 8)
+        yield from (digits[start : start + 16] for start in range(0, len(digits), 16))
 
 
 def _route(scope: Scope) -> str:

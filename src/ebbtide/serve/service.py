@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from ebbtide.core.language import Text
 from ebbtide.core.serve_settings import ServeConfig
@@ -12,6 +13,7 @@ from ebbtide.events.live_event import EventRules
 from ebbtide.events.validate import latest_us
 from ebbtide.pipeline.live_shop import Clock, LiveShop, system_clock
 from ebbtide.serve.access import Caller, Gate
+from ebbtide.serve.access_log import AccessLog
 from ebbtide.serve.fuse import Fuse
 from ebbtide.serve.intake import Intake
 from ebbtide.serve.metrics import Metrics
@@ -39,6 +41,7 @@ class Service:
     fuse: Fuse
     tracer: Tracer
     keeper: Keeper | None = None
+    access_log: AccessLog | None = None
 
     def shop_of(self, caller: Caller) -> LiveShop:
         """The caller's shop. Raises ProblemError (404) if it is not served here."""
@@ -59,12 +62,15 @@ class Service:
             self.keeper.close()
         self.database.close()
         self.tracer.close()
+        if self.access_log is not None:
+            self.access_log.close()
 
 
 def make_service(
-    settings: ServeConfig, database: Database, shops: Mapping[str, LiveShop], *, clock: Clock = system_clock
-) -> Service:
-    """Put a service together over an open store and its shops."""
+    settings: ServeConfig, database: Database, shops: Mapping[str, LiveShop], *, clock: Clock = system_clock,
+    access_log: BinaryIO | None = None,
+) -> Service:  # fmt: skip
+    """Put a service together over an open store and its shops. `access_log`: what gets a line a call."""
 
     def now_us() -> int:
         return to_us(clock())
@@ -76,4 +82,5 @@ def make_service(
     trail = Trail(database, now_us=now_us, fuse=fuse)
     keeper = Keeper(database, guard=fuse.guard) if database.is_file else None
     tracer = make_tracer(settings.trace_to)
-    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse, tracer, keeper)
+    lines = AccessLog(access_log, fuse=fuse) if access_log else None
+    return Service(settings, database, shops, gate, intake, trail, metrics, clock, fuse, tracer, keeper, lines)

@@ -64,7 +64,7 @@ class Audit:
             for e in entries:
                 before = e.digest(before)
                 rows.append((e.shop_id, e.at_us, e.actor, e.action, e.subject, e.request_id, e.told, before))
-            self._database.run_many(connection, _INSERT, rows)
+            self._database.insert_many(connection, _INSERT, rows)
 
     def entries(self, shop_id: str, *, limit: int = 100, before_seq: int | None = None) -> list[tuple[int, Entry]]:
         """The newest entries of a shop with their numbers, the newest first."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -29,6 +31,7 @@ _WRITE = "ebbtide_write"
 _MIGRATING = Lock()
 """Alembic keeps what it does in globals: one migration at a time in a process, of whatever database."""
 _PATIENCE_SECONDS, _LOOK_SECONDS = 30.0, 0.02
+_VALUES_AT_ONCE = 999
 _MEMORY = ("cache_size = -65536", "wal_autocheckpoint = 32768")
 """64 MiB a connection at most; a log of 128 MiB before whoever commits moves it into the file, if no keeper did (`store.keeper`)."""
 
@@ -141,13 +144,21 @@ class Database:
         _prepare(connection, None)
         return connection
 
-    def run_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run a statement once a row, as the driver takes them; `{}` stands where a value comes.
+    def insert_many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows in their order, as the driver takes them. `statement` has one `values ({}, ...)`, a `{}` a value.
 
-        For statements so frequent that their translation would cost more than themselves.
+        For inserts so frequent that their translation would cost more than themselves. The embedded store gets many rows
+        a statement, as many as any SQLite takes: between two statements it would have to wait for the threads that answer.
         """
-        if rows:
-            connection.exec_driver_sql(_with_marks(statement, "?" if self.is_embedded else "%s"), list(rows))
+        if not rows:
+            return
+        if not self.is_embedded:
+            connection.exec_driver_sql(_with_marks(statement, "%s"), list(rows))
+            return
+        at_once = max(1, _VALUES_AT_ONCE // len(rows[0]))
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            connection.exec_driver_sql(_with_rows(statement, len(some)), tuple(chain.from_iterable(some)))
 
     def migrate(self) -> None:
         """Bring the tables to the newest version; several processes may do so at once."""
@@ -175,6 +186,12 @@ def upserting(connection: Connection, table: Table) -> Any:
 @lru_cache(maxsize=64)
 def _with_marks(statement: str, mark: str) -> str:
     return statement.replace("{}", mark)
+
+
+@lru_cache(maxsize=1024)
+def _with_rows(statement: str, count: int) -> str:
+    before, row, behind = re.split(r"(?<=values )(\([{}, ]+\))", statement)
+    return (before + ", ".join([row] * count) + behind).replace("{}", "?")
 
 
 @contextmanager

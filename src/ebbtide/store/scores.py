@@ -52,7 +52,7 @@ class Scores:
 
     def put_within(self, connection: Connection, shop_id: str, rows: Sequence[StoredScore]) -> None:
         """`put` as a part of the caller's transaction. No user twice in `rows`."""
-        self._database.run_many(connection, _UPSERT, [(shop_id, *_values(row)) for row in rows])
+        self._database.insert_many(connection, _UPSERT, [(shop_id, *_values(row)) for row in rows])
 
     def remove_within(self, connection: Connection, shop_id: str, users: Sequence[str]) -> None:
         """Forget the scores of users who are no longer eligible."""
