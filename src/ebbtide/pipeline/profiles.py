@@ -33,7 +33,7 @@ from ebbtide.models.columns import with_model_columns
 from ebbtide.pipeline.dataset import POPULATION_FEATURES, Shards, known_events
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profile_reference import facts_and_habits, survey_reference
-from ebbtide.pipeline.score import Scored, bands_of, score_members
+from ebbtide.pipeline.score import Scored, bands_of, needs_of, score_members
 from ebbtide.pipeline.train import newest_moment
 
 _STAGE = Text("profiling users", "生成用户画像")
@@ -89,6 +89,7 @@ def profile_scored(
 ) -> pl.DataFrame:
     """As `profile_shard`, for events that were all known at `as_of`, and their users' scores."""
     definition = bundle.definition
+    shard.columns(needs_of(bundle))  # the most that anything below reads: encoded once, whoever asks first
     facts = facts_and_habits(shard, as_of, definition, config)
     found = facts.hstack(_scores(shard, scored, as_of, bundle)).with_columns_seq(
         eligible=pl.col("churn_probability").is_not_null(),
