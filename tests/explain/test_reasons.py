@@ -16,10 +16,24 @@ from ebbtide.core.errors import DefectError
 from ebbtide.core.language import Text
 from ebbtide.explain.families import families_of, family_names
 from ebbtide.explain.layout import Columns, layout_of
+from ebbtide.explain.phrases import phrase_of
 from ebbtide.explain.reasons import REASONS_TYPE, reason_column, reasons
 from ebbtide.explain.selection import NEGLIGIBLE
+from ebbtide.explain.sentences import sentence
 from ebbtide.features.catalogue import default_catalogue
-from ebbtide.features.declarations import Calendar, Count, Decayed, GapQuantile, Recency, Sum
+from ebbtide.features.declarations import (
+    Calendar,
+    Count,
+    Decayed,
+    Entropy,
+    Feature,
+    GapQuantile,
+    Novelty,
+    Recency,
+    Shift,
+    Sum,
+    VisitTrait,
+)
 
 COLUMNS: Columns = (
     Recency("order"),
@@ -197,3 +211,28 @@ def test_rows_are_counted_from_both_ends() -> None:
     assert found[-1] == found[1]
     with pytest.raises(IndexError):
         found[2]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "en", "zh"),
+    [
+        (Decayed("search", 7), 0.0005, "recent searches, the newest counting most: hardly any (typical customer: 2.5)",
+         "近期搜索次数（越近权重越大）：几乎没有（一般顾客 2.5）"),
+        (Decayed("search", 7), 0.0, "no searches so far (typical customer: 2.5)", "迄今没有搜索（一般顾客 2.5）"),
+        (Entropy("product_view", "category", 30), np.log(3),
+         "variety of categories among product views in the last 30 days: 3 (typical customer: 12)",
+         "最近 30 天的商品浏览所涉品类的多样性：3（一般顾客 12）"),
+        (Shift(Entropy("product_view", "category"), 30), np.log(0.5),
+         "variety of categories among product views in the last 30 days: down 50%, against what is usual for this customer",
+         "最近 30 天的商品浏览所涉品类的多样性：与该顾客平时相比下降 50%"),
+        (Shift(VisitTrait("minutes"), 30), np.nan, "no visits in the last 30 days", "最近 30 天没有访问"),
+        (Novelty("order", "brand", 120), np.nan, "no orders in the last 120 days", "最近 120 天没有订单"),
+    ],
+)  # fmt: skip
+def test_statistics_are_said_as_what_happened(column: Feature, value: float, en: str, zh: str) -> None:
+    """No weights, no entropy; and what is unknown for want of events is said as that."""
+    told = [
+        sentence(phrase_of(column), value, 2.5, is_own=False, raises=True, language=language).split(": ", 1)[-1]
+        for language in ("en", "zh")
+    ]
+    assert told == [en, f"推高风险：{zh}"]

@@ -27,6 +27,7 @@ _TONES = (
     (0.5, Text("rather positive", "偏正面")),
     (math.inf, Text("clearly positive", "明显正面")),
 )
+_HARDLY = Text("hardly any", "几乎没有")
 _FROM_NOTHING = Text("up from nothing", "从零增加")
 _TO_NOTHING = Text("down to nothing", "降到零")
 
@@ -35,7 +36,7 @@ def say(value: float, unit: str, language: Language, *, currency: str = "") -> s
     """A known number in words, rounded to what a reader can use. An unknown unit is a plain number.
 
     `change` is (new - old) / (new + old), from -1 to 1, and is said as the change from old to new; `log_change` and
-    `log_level` are logarithms of a quotient; `points` is a difference of shares, `difference` one of numbers; `tone` lies between -1 (blame) and 1 (praise); `times` is
+    `log_level` are logarithms of a quotient, `log_count` that of a number; `faded` is a count whose older parts weigh less; `points` is a difference of shares, `difference` one of numbers; `tone` lies between -1 (blame) and 1 (praise); `times` is
     a quotient that stands before what it is measured by: "2.3 times the usual gap", "about the usual gap".
 
     >>> say(46.8, "days", "en"), say(0.254, "share", "zh"), say(1234.5, "money", "en", currency="GBP")
@@ -68,6 +69,10 @@ def say(value: float, unit: str, language: Language, *, currency: str = "") -> s
             return _relative(math.exp(min(value, 50.0)), _UP, _DOWN)[language]
         case "log_level":
             return _relative(math.exp(min(value, 50.0)), _HIGHER, _LOWER)[language]
+        case "log_count":
+            return _number(math.exp(min(value, 50.0)))
+        case "faded":
+            return _HARDLY[language] if 0 < value < 0.095 else _number(value)
         case "tone":
             return _tone(value)[language]
         case "points":

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.explain.phrases import Column, Phrase, phrase_of
+from ebbtide.explain.phrase import Column, Phrase
+from ebbtide.explain.phrases import phrase_of
 
 Columns: TypeAlias = Sequence[Column]
 """What describes the columns of a design matrix, in their order: `Catalogue.features`, then the models' columns."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import singledispatch
-from typing import Protocol
 
 from ebbtide.core.language import Text
 from ebbtide.explain.acts import single
+from ebbtide.explain.phrase import Column, Phrase
 from ebbtide.features.declarations import (
     ActiveBlocks,
     ActiveDays,
@@ -15,6 +15,7 @@ from ebbtide.features.declarations import (
     Count,
     Decayed,
     Entropy,
+    FavouriteShare,
     Gap,
     GapQuantile,
     LagBlock,
@@ -22,6 +23,7 @@ from ebbtide.features.declarations import (
     LastValue,
     Lifetime,
     Mean,
+    Novelty,
     OrderTrait,
     PerOrder,
     Rate,
@@ -31,6 +33,7 @@ from ebbtide.features.declarations import (
     Tenure,
     Tone,
     Trend,
+    VisitTrait,
 )
 from ebbtide.features.selectors import Selector, parse_selector
 from ebbtide.features.table_columns import (
@@ -41,49 +44,8 @@ from ebbtide.features.table_columns import (
     NumberColumn,
     SharedColumn,
 )
-from ebbtide.features.words import window_words
+from ebbtide.features.words import KEY_WORDS, window_words
 from ebbtide.models.columns import ModelColumn
-
-
-class Column(Protocol):
-    """What a column must tell about itself to be worded: every `Feature` does."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def family(self) -> str: ...
-    @property
-    def description(self) -> Text: ...
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """A column in a sentence. `stated` holds {value}; `none` and `one` replace it for 0 and 1; `unknown` for NaN.
-
-    unit: how the value is said (`amounts.say`). is_plain: an analyst understands it at once; plain columns speak for
-    their family first. own_usual: the column that holds what is usual for this user, or "". has_usual: comparing it
-    with others makes sense. is_personal: it says something about the user, not only about the moment.
-    """
-
-    stated: Text
-    unknown: Text
-    unit: str
-    none: Text | None = None
-    one: Text | None = None
-    is_plain: bool = True
-    own_usual: str = ""
-    has_usual: bool = True
-    is_personal: bool = True
-
-    def about(self, value: float) -> Text:
-        """The template that fits the value."""
-        if value != value:
-            return self.unknown
-        if value == 0 and self.none is not None:
-            return self.none
-        return self.one if value == 1 and self.one is not None else self.stated
 
 
 @singledispatch
@@ -166,7 +128,7 @@ def _(column: Trend) -> Phrase:
 @phrase_of.register
 def _(column: Share) -> Phrase:
     among = column.bottom.noun(column.outcome)
-    none = _within(Text("no {among}", "没有{among}").format(among=among), column.days)
+    none = _none(among, column.days)
     if column.is_part:
         return replace(_labelled(column.description, column.unit), unknown=none)
     stated = Text("{{value}} {of} for every 100 {among}", "每 100 次{among}有 {{value}} 次{of}")
@@ -180,25 +142,55 @@ def _(column: PerOrder) -> Phrase:
 
 @phrase_of.register
 def _(column: Shift) -> Phrase:
-    if column.unit == "ratio":
-        stated = Text("{what} in the last {days:g} days: {{value}} this customer's usual",
-                      "最近 {days:g} 天的{what}：该顾客平时的 {{value}}")  # fmt: skip
-    else:
-        stated = Text("{what} in the last {days:g} days: {{value}} than is usual for this customer",
-                      "最近 {days:g} 天的{what}：比该顾客平时{{value}}")  # fmt: skip
-    units = {"share": "points"}
-    return replace(
-        _labelled(column.description, column.unit),
-        stated=stated.format(what=column.inner.stem, days=column.days),
-        unit="times" if column.unit == "ratio" else units.get(column.inner.unit, "difference"),
+    """Unknown is what happened in the days alone: whoever did it then has done it at some time."""
+    what, unit = column.inner.stem, {"share": "points"}.get(column.inner.unit, "difference")
+    stated = Text("{what} in the last {days:g} days: {{value}} than is usual for this customer",
+                  "最近 {days:g} 天的{what}：比该顾客平时{{value}}")  # fmt: skip
+    if isinstance(column.inner, Entropy):
+        what, unit = _variety(column.inner), "log_change"
+        stated = Text("{what} in the last {days:g} days: {{value}}, against what is usual for this customer",
+                      "最近 {days:g} 天的{what}：与该顾客平时相比{{value}}")  # fmt: skip
+    elif column.unit == "ratio":
+        stated, unit = Text("{what} in the last {days:g} days: {{value}} this customer's usual",
+                            "最近 {days:g} 天的{what}：该顾客平时的 {{value}}"), "times"  # fmt: skip
+    return Phrase(
+        stated.format(what=what, days=column.days),
+        phrase_of(column.inner.within(column.days)).unknown,
+        unit,
         has_usual=False,
     )
 
 
-@phrase_of.register(Decayed)
-@phrase_of.register(Entropy)
-def _(column: Decayed | Entropy) -> Phrase:
-    return _labelled(column.description, column.unit, is_plain=False)
+@phrase_of.register
+def _(column: Decayed) -> Phrase:
+    """The weights are not named: what matters is how much there was of late, beside what others have."""
+    about = Text("recent {what}, the newest counting most", "近期{what}（越近权重越大）").format(what=column.what)
+    unit = "faded" if column.unit == "number" else column.unit
+    return replace(_labelled(about, unit, is_plain=False), none=_none(column.noun, None))
+
+
+@phrase_of.register(FavouriteShare)
+@phrase_of.register(Novelty)
+def _(column: FavouriteShare | Novelty) -> Phrase:
+    return replace(_labelled(column.description, column.unit), unknown=_none(column.noun, column.days))
+
+
+@phrase_of.register
+def _(column: VisitTrait) -> Phrase:
+    label = _labelled(column.description, column.unit, is_plain=column.unit not in ("number", "ratio"))
+    return replace(label, unknown=_none(Text("visits", "访问"), column.days))
+
+
+@phrase_of.register
+def _(column: Entropy) -> Phrase:
+    """Said as the number of values over which an even spread would be as wide: exp(entropy)."""
+    about = window_words(_variety(column), column.days)
+    return replace(_labelled(about, "log_count", is_plain=False), unknown=_none(column.noun, column.days))
+
+
+def _variety(column: Entropy) -> Text:
+    words = {"key": KEY_WORDS[column.column].noun, "noun": column.noun}
+    return Text("variety of {key} among {noun}", "{noun}所涉{key}的多样性").format(**words)
 
 
 @phrase_of.register
@@ -368,6 +360,10 @@ def _labelled(about: Text, unit: str, *, is_plain: bool = True) -> Phrase:
 def _no_amount(column: Mean | PerOrder | LastValue) -> Text:
     noun = parse_selector(column.of).noun(column.outcome)
     return Text("no known {column} of {noun}", "没有{noun}的{column}记录").format(column=column.words.noun, noun=noun)
+
+
+def _none(noun: Text, days: float | None) -> Text:
+    return _within(Text(f"no {noun.en}", f"没有{noun.zh}"), days)
 
 
 def _within(text: Text, days: float | None) -> Text:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ebbtide.core.language import Language, Text
 from ebbtide.explain.amounts import say
-from ebbtide.explain.phrases import Phrase
+from ebbtide.explain.phrase import Phrase
 
 RAISES, LOWERS = Text("raises: ", "推高风险："), Text("lowers: ", "降低风险：")
 _OWN = Text(" (usually {usual} for this customer)", "（该顾客通常{usual}）")

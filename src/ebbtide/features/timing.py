@@ -117,14 +117,17 @@ class Decayed(SelectedFeature):
 
     @property
     def description(self) -> Text:
-        what = self.count_noun
-        if self.column:
-            what = Text("{column} of {noun}", "{noun}的{column}").format(
-                column=COLUMN_WORDS[self.column].noun, noun=self.noun
-            )
         return Text("recent {what}, weight halving every {days:g} days", "近期{what}（权重每 {days:g} 天减半）").format(
-            what=what, days=self.half_life_days
+            what=self.what, days=self.half_life_days
         )
+
+    @property
+    def what(self) -> Text:
+        """What is added up, in words."""
+        if not self.column:
+            return self.count_noun
+        words = {"column": COLUMN_WORDS[self.column].noun, "noun": self.noun}
+        return Text("{column} of {noun}", "{noun}的{column}").format(**words)
 
     def expression(self) -> Expression:
         return Expression(Op.VALUE, (Decay(self.of, self.half_life_days, self.column),))
