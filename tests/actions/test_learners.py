@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from ebbtide.actions.fitted import load_effects, save_effects
 from ebbtide.actions.learners import LEARNERS
 from ebbtide.actions.randomness import check_randomness, estimated_propensity
 from ebbtide.actions.trial import Trial, folds_of
-from ebbtide.actions.uplift import judge
+from ebbtide.actions.uplift import Win, judge
 from ebbtide.core.errors import DataError
+from ebbtide.evaluation.intervals import Estimate
 
 SMALL = TreeSizes(seeds=1, rounds=60)
 NAMES = tuple(LEARNERS)
@@ -99,11 +101,56 @@ def test_a_real_effect_is_followed_and_none_is_not() -> None:
     trial = made_trial(6000)
     told = judge(trial, held_out(trial, ("dr",), sizes=SMALL))
     assert told.is_followed
+    assert told.verdict.en.endswith("in all users and in each of 2 parts alone: use it")
     assert told.budgets[0].effect.low > 0  # type: ignore[operator]
     useless = made_trial(3000, effect=0.0)
     verdict = judge(useless, held_out(useless, ("dr",), sizes=SMALL))
     assert not verdict.is_followed
     assert verdict.verdict.en == "no ranking beats everyone with confidence; fall back to risk x value"
+
+
+WON, LOST = Estimate(0.02, 0.01, 0.03), Estimate(0.01, -0.01, 0.03)
+SURE, ALONE, NOT = Win(WON, (WON, WON)), Win(WON, (LOST, WON)), Win(LOST, (WON, WON))
+
+
+@pytest.mark.parametrize(
+    ("everyone", "by_risk", "en", "zh"),
+    [
+        (SURE, SURE, "use it", "建议使用"),
+        (
+            ALONE,
+            SURE,
+            "beats everyone with confidence: the one by effect does so over all users, but alone in 1 of 2",
+            "1 个如此",
+        ),
+        (SURE, ALONE, "beats risk x value with confidence: the one by effect does so over all", "单独看只在 2 个部分"),
+        (NOT, SURE, "no ranking beats everyone with confidence; fall back", "优于一视同仁；退回"),
+        (SURE, NOT, "no ranking beats risk x value with confidence; fall back", "优于风险 x 价值；退回"),
+        (ALONE, NOT, "no ranking beats everyone with confidence: the one", "优于一视同仁：按效应"),
+    ],
+)
+def test_a_ranking_that_wins_in_one_half_only_is_not_followed(everyone: Win, by_risk: Win, en: str, zh: str) -> None:
+    """Both wins must hold over all users and in each half alone; the verdict says which did not."""
+    trial = made_trial(400)
+    base = judge(trial, held_out(trial, ("odds",), sizes=SMALL))
+    told = replace(base, over_everyone=everyone, over_risk=by_risk)
+    assert told.is_followed == (everyone is SURE and by_risk is SURE)
+    assert en in told.verdict.en
+    assert zh in told.verdict.zh
+    assert told.to_json()["folds"][0]["over_risk"] == by_risk.folds[0].to_json()
+
+
+def test_each_half_is_judged_by_what_was_learnt_without_it() -> None:
+    """What is said of a half of the users does not change when outcomes of that half do: only its judgement does."""
+    trial = made_trial(1200)
+    held = held_out(trial, ("linear",), sizes=SMALL)
+    first = held.fold == 0
+    changed = replace(trial, y=np.where(first, 1 - trial.y, trial.y))
+    again = held_out(changed, ("linear",), sizes=SMALL)
+    assert np.array_equal(held.fold, again.fold)
+    assert np.array_equal(held.effect[first], again.effect[first])
+    assert not np.array_equal(held.effect[~first], again.effect[~first])
+    assert len(judge(trial, held).over_everyone.folds) == 2
 
 
 def test_an_assignment_by_chance_passes_and_one_by_a_column_does_not() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ebbtide.actions.boosters import TreeSizes
 from ebbtide.actions.fitted import Effects
@@ -29,12 +30,13 @@ _LEARNING = Text("learning effects", "学习效应")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What models that had not seen a row say of it. effect (N, K - 1); expected (N, K) outcomes; chosen: the learner of
-    each outer fold; qini: the mean Qini of every learner inside the folds, by which they were
-    chosen; None where there was no choice."""
+    """What models that had not seen a row say of it. effect (N, K - 1); expected (N, K) outcomes; fold (N,): the outer
+    fold, whose rows had no part in its learner; chosen: the learner of each outer fold; qini: the mean Qini of every
+    learner inside the folds, by which they were chosen; None where there was no choice."""
 
     effect: Vector
     expected: Vector
+    fold: NDArray[np.int64]
     chosen: tuple[str, ...]
     qini: dict[str, float | None]
 
@@ -113,7 +115,7 @@ def held_out(
         figures.append(found)
     expected[:] = expected_outcomes(trial, told, seed, folds=max(folds, 2))
     mean = {name: float(np.mean([f[name] for f in figures])) if figures[0] else None for name in figures[0] or names}
-    return HeldOut(effect, expected, tuple(chosen), mean)
+    return HeldOut(effect, expected, fold, tuple(chosen), mean)
 
 
 def risk(expected: Vector, value: Vector | None = None) -> Vector:

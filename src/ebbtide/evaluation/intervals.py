@@ -24,7 +24,7 @@ _MIN_DRAWS = 50
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; all null where the data do not define it, the interval where nothing varies it.
+    """A figure with its interval, of 95 % unless another level is named; all null where the data do not define it, the interval where nothing varies it.
 
     >>> Estimate.of(0.7, np.array([0.6, 0.7, 0.8])).to_json()
     {'value': 0.7, 'low': 0.605, 'high': 0.795}
@@ -35,9 +35,10 @@ class Estimate:
     high: float | None
 
     @classmethod
-    def of(cls, value: float, draws: Vector) -> Estimate:
-        """Percentile interval: the middle 95 % of the draws. Draws in which the figure is undefined are left out."""
-        low, high = _middle(draws)
+    def of(cls, value: float, draws: Vector, *, level: float = LEVEL) -> Estimate:
+        """Percentile interval: the middle 95 %, or `level`, of the draws. Draws in which the figure is undefined are left
+        out."""
+        low, high = _middle(draws, level)
         return cls(_finite(value), low, high)
 
     @classmethod
@@ -112,11 +113,11 @@ def wilson(hits: float, size: float, *, z: float = _Z) -> tuple[float, float]:
     return (0.0 if share == 0 else max(low, 0.0)), (1.0 if share == 1 else min(high, 1.0))
 
 
-def _middle(draws: Vector) -> tuple[float | None, float | None]:
+def _middle(draws: Vector, level: float) -> tuple[float | None, float | None]:
     defined = draws[np.isfinite(draws)]
     if not len(defined):
         return None, None
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ebbtide.core.errors import InputError
-from ebbtide.evaluation.intervals import Estimate, affordable_draws, draw_weights, row_users
+from ebbtide.evaluation.intervals import LEVEL, Estimate, affordable_draws, draw_weights, row_users
 from ebbtide.evaluation.tally import Vector
 
 
@@ -105,11 +105,18 @@ def targeting_terms(scores: NDArray[Any], order_by: NDArray[Any], choice: NDArra
 
 
 def means_with_intervals(
-    terms: NDArray[Any], *, user: NDArray[Any] | None = None, draws: int = 300, seed: int = 0
+    terms: NDArray[Any],
+    *,
+    user: NDArray[Any] | None = None,
+    draws: int = 300,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> list[Estimate]:
-    """The mean of each column of terms (N, M) with its 95 % bootstrap interval by user; all columns share the draws."""
+    """The mean of each column of terms (N, M) with its bootstrap interval by user, of 95 % or `level`; all columns share
+    the draws."""
     values = np.asarray(terms, np.float64)
     users = row_users(*values.T) if user is None else user
     times = affordable_draws(draws, len(users))
     drawn = [(w @ values) / w.sum(1, keepdims=True) for w in draw_weights(users, draws=times, seed=seed)]
-    return [Estimate.of(float(v), d) for v, d in zip(values.mean(axis=0), np.concatenate(drawn).T, strict=True)]
+    told = zip(values.mean(axis=0), np.concatenate(drawn).T, strict=True)
+    return [Estimate.of(float(v), d, level=level) for v, d in told]

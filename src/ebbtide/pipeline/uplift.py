@@ -21,7 +21,7 @@ from ebbtide.core.sections import Readable, Section
 from ebbtide.events.table_file import TableFile
 from ebbtide.models.base import Vector
 from ebbtide.pipeline.score import write_scores
-from ebbtide.pipeline.uplift_sections import budget_section, learner_section, treatment_section
+from ebbtide.pipeline.uplift_sections import budget_section, learner_section, treatment_section, win_section
 from ebbtide.pipeline.uplift_table import UpliftQuestion, trial_of_table
 
 _RANDOM = Text(
@@ -72,6 +72,7 @@ class UpliftReport(Readable):
         )
         return (
             Section(lines=(counted, self.assumptions, self.judgement.verdict)),
+            win_section(self.judgement),
             treatment_section(self.judgement),
             budget_section(self.judgement),
             learner_section(self.judgement),

@@ -37,13 +37,35 @@ def budget_section(judged: Judgement) -> Section:
         Text("effect less risk", "效应减风险"),
     )
     rows = tuple((f"{b.share:.0%}", *map(told, (b.effect, b.risk, b.chance, b.more))) for b in judged.budgets)
+    return Section(Text("Outcomes won per customer", "人均增加的结果"), (), columns, rows)
+
+
+def win_section(judged: Judgement) -> Section:
+    """What the verdict stands on: all customers, and each part of them, judged by what was learnt from the others."""
+    columns = (
+        Text("customers", "顾客"),
+        Text("over everyone alike", "优于一视同仁"),
+        Text("over risk x value", "优于风险 x 价值"),
+    )
+    everyone, by_risk = judged.over_everyone, judged.over_risk
+    parts = (Text("part {n} alone", "仅第 {n} 部分").format(n=n + 1) for n in range(len(everyone.folds)))
+    rows = tuple(
+        (name, told(one), told(other))
+        for name, one, other in zip(
+            (Text("all", "全部"), *parts),
+            (everyone.overall, *everyone.folds),
+            (by_risk.overall, *by_risk.folds),
+            strict=True,
+        )
+    )
     lines = (
-        Text("over everyone, all budgets: {e}", "优于一视同仁（所有预算）：{e}").format(e=told(judged.over_everyone)),
-        Text("over risk x value, all budgets: {e}", "优于风险 x 价值（所有预算）：{e}").format(
-            e=told(judged.over_risk)
+        Text(
+            "in brackets: 95 % intervals for all, 80 % for a part. It is used if all of them lie above 0",
+            "括号内：全部为 95% 区间，各部分为 80% 区间。全部区间都大于 0 才会使用",
         ),
     )
-    return Section(Text("Outcomes won per customer", "人均增加的结果"), lines, columns, rows)
+    title = Text("What the ranking by effect wins, over all budgets", "按效应排序的收益（所有预算）")
+    return Section(title, lines, columns, rows)
 
 
 def learner_section(judged: Judgement) -> Section:
