@@ -73,6 +73,20 @@ def test_a_model_that_fails_for_everybody_is_nobodys_fault() -> None:
     assert len(model.asked) < 3 * MOST_IN_A_ROW
 
 
+def test_who_is_not_eligible_bears_no_witness_for_the_model() -> None:
+    """Otherwise a model that fails for everybody who is scored would seem whole."""
+    aside, model = SetAside(), Model()
+
+    def score(users: Sequence[str]) -> pl.DataFrame:
+        return model([user for user in users if user != "nobody"])
+
+    aside.score([USERS[0], "nobody"], score)
+    aside.score(["nobody"], score)
+    model.bad = set(USERS)
+    with pytest.raises(ZeroDivisionError):
+        aside.score([*USERS, "nobody"], score)
+
+
 def test_a_store_that_is_away_sets_nobody_aside() -> None:
     def away(_: Sequence[str]) -> pl.DataFrame:
         raise RetryError("away", "离开")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,13 @@ from tests.pipeline.conftest import UNTIL
 from tests.serve.conftest import Site
 
 from ebbtide.core.errors import MissingBundleError
+from ebbtide.pipeline import live_shop
 from ebbtide.pipeline.live_shop import LiveShop, Served
 from ebbtide.pipeline.rescoring import rescore_everybody, rescore_touched
+from ebbtide.pipeline.score import Scored
+from ebbtide.pipeline.set_aside import Cause
 from ebbtide.serve.problems import TITLES
+from ebbtide.serve.routes_risk import Risks
 from ebbtide.store.audit import Audit
 
 CLICK = {"event_id": "c1", "user_id": "u1", "type": "product_view", "occurred_at": "2024-07-01T10:00:00Z"}
@@ -132,6 +137,59 @@ def test_many_risks_come_in_the_order_of_the_question(site: Site) -> None:
     assert [r["user_id"] for r in told] == users
     assert [r["eligible"] for r in told] == [True, True, True, False]
     assert site.call("POST", "/v1/risk", json={"user_ids": ["u"] * 1001}).status_code == 422
+
+
+@pytest.mark.parametrize("way", ["failed", "not_finite"])
+def test_a_customer_who_cannot_be_scored_is_told_with_the_reason_and_the_others_are_answered(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    users = site.shop.score().frame["user_id"].head(20).to_list()
+    victim, asked = users[7], [*users, "nobody", users[7]]
+    before = {r["user_id"]: r for r in site.call("POST", "/v1/risk", json={"user_ids": asked}).json()["risks"]}
+    real = live_shop.scored_rows
+
+    def rows(scored: Scored, *arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        if way == "failed" and victim in scored.user_id.to_list():
+            raise ValueError(f"of {victim}")
+        found = real(scored, *arguments, **options)
+        return [{**row, "churn_probability": math.nan} if row["user_id"] == victim else row for row in found]
+
+    monkeypatch.setattr(live_shop, "scored_rows", rows)
+    for language, text in (("en", Cause(way).text.en), ("zh", Cause(way).text.zh)):
+        answer = site.call("POST", "/v1/risk", json={"user_ids": asked}, headers={"Accept-Language": language})
+        assert answer.status_code == 200
+        told = Risks.model_validate(answer.json()).risks
+        assert [r.user_id for r in told] == asked
+        assert [r.model_dump(exclude={"set_aside"}) for r in told if r.user_id != victim] == [
+            before[user] for user in asked if user != victim
+        ]
+        for alone in (told[7], told[-1]):
+            assert alone.set_aside is not None
+            assert (alone.set_aside.code, alone.set_aside.text) == (way, text)
+            assert (alone.eligible, alone.churn_probability, alone.model) == (None, None, None)
+    figures = site.client.get("/metrics").text
+    assert f'ebbtide_users_set_aside_total{{reason="{way}",way="many"}} 2.0' in figures
+    assert f"a customer is set aside ({way})" in caplog.text
+    assert victim not in " ".join(record.getMessage() for record in caplog.records)
+    site.service.trail.close()
+    read = [entry for _, entry in Audit(site.service.database).entries("shop", limit=1000)]
+    assert len(read) == 3 * len(asked), "who could not be scored was asked about, too"
+    monkeypatch.setattr(live_shop, "scored_rows", real)
+    again = site.call("POST", "/v1/risk", json={"user_ids": asked}).json()["risks"]
+    assert {r["user_id"]: r for r in again} == before
+
+
+def test_a_model_that_fails_for_everybody_is_a_defect_and_no_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = site.shop.score().frame["user_id"].head(30).to_list()
+    site.call("POST", "/v1/risk", json={"user_ids": users})
+
+    def fails(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        raise ValueError
+
+    monkeypatch.setattr(live_shop, "scored_rows", fails)
+    assert site.call("POST", "/v1/risk", json={"user_ids": [*users, "nobody"]}).status_code == 500
 
 
 def test_the_stored_list_is_paged_without_gaps(site: Site) -> None:

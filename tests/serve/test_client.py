@@ -8,7 +8,9 @@ import pytest
 from tests.serve.conftest import Site
 
 from ebbtide.core.errors import RefusedError, RetryError
+from ebbtide.pipeline import live_shop
 from ebbtide.pipeline.rescoring import rescore_everybody
+from ebbtide.pipeline.score import Scored
 from ebbtide.serve.client import AsyncClient, Client
 
 CLICK = {"user_id": "u1", "type": "product_view", "occurred_at": "2024-07-01T10:00:00Z"}
@@ -49,6 +51,23 @@ def test_risks_and_the_list_are_those_of_the_batch(client: Client, site: Site) -
     assert [r.eligible for r in client.risks([top["user_id"], "nobody"])] == [True, False]
     with pytest.raises(RefusedError, match="nothing of that name"):
         client.risk("no/body? {}")
+
+
+def test_who_could_not_be_scored_is_told_with_the_reason(
+    client: Client, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = site.shop.score().frame["user_id"].head(2)
+    real = live_shop.scored_rows
+
+    def rows(scored: Scored, *arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        if first in scored.user_id.to_list():
+            raise ValueError
+        return real(scored, *arguments, **options)
+
+    monkeypatch.setattr(live_shop, "scored_rows", rows)
+    poisoned, sound = client.risks([first, second])
+    assert (poisoned.eligible, poisoned.churn_probability, sound.eligible, sound.set_aside) == (None, None, True, None)
+    assert poisoned.set_aside == {"code": "failed", "text": "scoring the history failed"}
 
 
 class Flaky:

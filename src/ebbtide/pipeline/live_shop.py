@@ -6,7 +6,8 @@ Scores come from `score_shard`, the function of the batch: the same events at th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,7 +33,7 @@ from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.profiles import reference_of
 from ebbtide.pipeline.score import ReasonsFor, score_members, score_shard
 from ebbtide.pipeline.scored_rows import scored_rows
-from ebbtide.pipeline.set_aside import Outcome, SetAside
+from ebbtide.pipeline.set_aside import Cause, Outcome, SetAside
 from ebbtide.store.database import Database
 from ebbtide.store.inbox import Cursors, Inbox
 from ebbtide.store.scores import Scores, StoredScore
@@ -183,6 +184,17 @@ class LiveShop:
             row["percentile"] = percentile
         return rows
 
+    def rows_apart(
+        self, users: Sequence[str], *, as_of: datetime, reasons: bool, language: Language
+    ) -> tuple[list[dict[str, Any]], Mapping[str, Cause]]:
+        """`rows_of` these users in no order, and by user why some cannot be scored, who are set aside."""
+
+        def score(part: Sequence[str]) -> list[dict[str, Any]]:
+            return self.rows_of(self.known_of(part, as_of), as_of=as_of, reasons=reasons, language=language)
+
+        parts, aside = self.aside.apart(list(dict.fromkeys(users)), score, _look)
+        return [row for part in parts for row in part], aside
+
     def score_apart(self, users: Sequence[str], *, as_of: datetime, reasons: ReasonsFor) -> Outcome:
         """`score`, also if some of these users cannot be scored: they are set aside."""
         return self.aside.score(users, lambda part: self.score(part, as_of=as_of, reasons=reasons))
@@ -201,6 +213,11 @@ class LiveShop:
 
     def _cohort(self, model: str) -> NDArray[np.float64]:
         return np.sort(self.scores.probabilities(self.shop_id, model))
+
+
+def _look(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, bool]:
+    somebody = rows[0]["user_id"] if rows else None
+    return somebody, all(math.isfinite(row["churn_probability"]) for row in rows)
 
 
 def stored_scores(scored: pl.DataFrame, served: Served) -> list[StoredScore]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 import polars as pl
 
@@ -21,8 +22,11 @@ log = logging.getLogger("ebbtide.worker")
 MOST_IN_A_ROW = 8
 """After so many who fail one after the other, somebody who could be scored before is asked again: is it the model?"""
 _MOST_REMEMBERED = 10_000
-Score = Callable[[Sequence[str]], pl.DataFrame]
-"""Scores these users: the columns of `score_shard`, only who is eligible."""
+Part = TypeVar("Part")
+"""Scores of some users, in whatever form: only who is eligible is in it."""
+Score = Callable[[Sequence[str]], Part]
+Look = Callable[[Part], tuple[str | None, bool]]
+"""One of those who were scored, None if nobody was, and whether every probability is a number."""
 
 
 class Cause(Enum):
@@ -68,53 +72,69 @@ class SetAside:
         """How many are set aside now."""
         return len(self._known)
 
-    def score(self, users: Sequence[str], score: Score) -> Outcome:
-        """Score all who can be scored.
+    def score(self, users: Sequence[str], score: Score[pl.DataFrame]) -> Outcome:
+        """Score all who can be scored, as `apart` does; `score` gives the columns of `score_shard`."""
+        parts, failed = self.apart(users, score, _look)
+        return Outcome(pl.concat(parts) if parts else score([]), failed)
+
+    def apart(self, users: Sequence[str], score: Score[Part], look: Look[Part]) -> tuple[list[Part], dict[str, Cause]]:
+        """Score all who can be scored: their scores in one or more parts, and by user why the others could not.
 
         `score` must be able to score any customer of the shop. Raises what it raised if that is an EbbtideError, or if
         the customer who was scored last cannot be scored any more either.
         """
         failed = dict[str, Cause]()
-        parts = self._halved([user for user in users if user not in self._known], score, failed)
+        parts = self._halved([user for user in users if user not in self._known], score, look, failed)
         for user in [user for user in users if user in self._known]:
-            parts += self._halved([user], score, failed)
-        return Outcome(pl.concat(parts) if parts else score([]), failed)
+            parts += self._halved([user], score, look, failed)
+        return parts, failed
 
-    def _halved(self, users: Sequence[str], score: Score, failed: dict[str, Cause]) -> list[pl.DataFrame]:
+    def _halved(
+        self, users: Sequence[str], score: Score[Part], look: Look[Part], failed: dict[str, Cause]
+    ) -> list[Part]:
         if not users:
             return []
-        found, cause, fault = _tried(users, score)
-        if found is not None:
-            self._in_a_row, self._witness = 0, users[0]
+        found, somebody, cause, fault = _tried(users, score, look)
+        if found:
+            if somebody is not None:
+                self._in_a_row, self._witness = 0, somebody
             for user in users:
                 self._known.pop(user, None)
-            return [found]
+            return found
         if len(users) > 1:
             middle = len(users) // 2
-            return [*self._halved(users[:middle], score, failed), *self._halved(users[middle:], score, failed)]
-        self._hear_the_witness(score, fault)
+            halves = (users[:middle], users[middle:])
+            return [part for half in halves for part in self._halved(half, score, look, failed)]
+        self._hear_the_witness(score, look, fault)
         failed[users[0]] = cause
         if len(self._known) < _MOST_REMEMBERED:
             self._known[users[0]] = cause
         log.error("a customer is set aside (%s): %s", cause.value, cause.text.en, exc_info=fault)
         return []
 
-    def _hear_the_witness(self, score: Score, fault: BaseException | None) -> None:
+    def _hear_the_witness(self, score: Score[Part], look: Look[Part], fault: BaseException | None) -> None:
         """After so many in a row: raise if it is not the customers' histories that are at fault."""
         self._in_a_row += 1
         if self._in_a_row < MOST_IN_A_ROW:
             return
-        if self._witness is None or _tried([self._witness], score)[0] is None:
+        if self._witness is None or not _tried([self._witness], score, look)[0]:
             raise fault or DefectError("the model gives no number for anybody", "模型对任何人都给不出数值")
         self._in_a_row = 0
 
 
-def _tried(users: Sequence[str], score: Score) -> tuple[pl.DataFrame | None, Cause, BaseException | None]:
-    """What came of it: a frame, or none and why."""
+def _look(scored: pl.DataFrame) -> tuple[str | None, bool]:
+    return scored["user_id"].first(), bool(scored["churn_probability"].is_finite().all())  # type: ignore[return-value]
+
+
+def _tried(
+    users: Sequence[str], score: Score[Part], look: Look[Part]
+) -> tuple[list[Part], str | None, Cause, BaseException | None]:
+    """What came of it: scores and one of those who have one, or none and why."""
     try:
         found = score(users)
+        somebody, is_sound = look(found)
     except EbbtideError:
         raise
     except (Exception, pl.exceptions.PanicException) as fault:  # noqa: BLE001  whatever a history may do to a model
-        return None, Cause.FAILED, fault
-    return (found if found["churn_probability"].is_finite().all() else None), Cause.NOT_FINITE, None
+        return [], None, Cause.FAILED, fault
+    return [found] if is_sound else [], somebody, Cause.NOT_FINITE, None

@@ -40,11 +40,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class Risk:
-    """A user's risk; the fields of the API's answer. Not eligible: no probability."""
+    """A user's risk; the fields of the API's answer. Not eligible: no probability.
+
+    `set_aside`: why this user could not be scored, as `code` and `text`; then `eligible` is None, too.
+    """
 
     user_id: str
     as_of: str
-    eligible: bool
+    eligible: bool | None
     churn_probability: float | None
     percentile: float | None
     band: str | None
@@ -53,6 +56,7 @@ class Risk:
     reasons: tuple[Mapping[str, Any], ...] | None
     model: str | None
     computed: str
+    set_aside: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
@@ -163,7 +167,7 @@ class Client:
         return Risk.of(self._ask(_risk(user_id, stored)))
 
     def risks(self, user_ids: Sequence[str], *, reasons: bool = False) -> list[Risk]:
-        """The risks of up to 1,000 users, in their order."""
+        """The risks of up to 1,000 users, in their order; who could not be scored has `set_aside`."""
         return [Risk.of(told) for told in self._ask(_risks(user_ids, reasons))["risks"]]
 
     def at_risk(self, *, bands: Sequence[str] = (), page: int = 500) -> Iterator[Risk]:

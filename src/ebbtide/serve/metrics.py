@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from ebbtide.events.live_event import Refusal
 from ebbtide.pipeline.rescoring import Rescored
+from ebbtide.pipeline.set_aside import Cause
 from ebbtide.pipeline.shadow import Rivalry
 from ebbtide.serve.sending import Outcome
 from ebbtide.store.answers import Answer
@@ -95,9 +97,16 @@ class Metrics:
 
     def rescored(self, way: str, done: Rescored, seconds: float) -> None:
         """Count a run of re-scoring. `way`: touched, everybody."""
+        self._count(way, done.users, done.aside, seconds)
+
+    def answered(self, way: str, users: int, aside: Mapping[str, Cause], seconds: float) -> None:
+        """Count a question about users, computed now. `way`: one, many; `aside`: who of them could not be scored."""
+        self._count(way, users - len(aside), Tally(cause.value for cause in aside.values()), seconds)
+
+    def _count(self, way: str, scored: int, aside: Mapping[str, int], seconds: float) -> None:
         self.scoring.labels(way).observe(seconds)
-        self.scored.labels(way).inc(done.users)
-        for reason, count in done.aside.items():
+        self.scored.labels(way).inc(scored)
+        for reason, count in aside.items():
             self.aside.labels(way, reason).inc(count)
 
     def challenged(self, found: Rivalry) -> None:

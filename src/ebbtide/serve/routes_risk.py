@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from ebbtide.core.language import Language, Text
 from ebbtide.core.windows import from_us
 from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.pipeline.set_aside import Cause
 from ebbtide.serve.access import Caller, allowed
 from ebbtide.serve.bodies import read_json
 from ebbtide.serve.problems import ProblemError, language_of
@@ -41,12 +42,19 @@ class Reason(BaseModel):
     text: str
 
 
+class Aside(BaseModel):
+    """Why a user could not be scored: a mistake of ours, whose place is in the service's log."""
+
+    code: Literal["failed", "not_finite"]
+    text: str = Field(examples=["scoring the history failed"])
+
+
 class Risk(BaseModel):
     """A user's risk. A user who is not eligible under the churn definition has no probability."""
 
     user_id: str = Field(examples=["customer-17"])
     as_of: str = Field(description="moment of knowledge", examples=["2026-11-27T10:15:03Z"])
-    eligible: bool
+    eligible: bool | None = Field(description="null: could not be scored, see `set_aside`")
     churn_probability: float | None = Field(examples=[0.81])
     percentile: float | None = Field(
         description="share of the cohort at the same or a lower risk, in %", examples=[96.2]
@@ -57,6 +65,7 @@ class Risk(BaseModel):
     reasons: list[Reason] | None
     model: str | None
     computed: Literal["now", "stored"]
+    set_aside: Aside | None = Field(None, description="of `POST /v1/risk`: why this user alone has no answer")
 
 
 class Risks(BaseModel):
@@ -95,7 +104,7 @@ async def user_risk(
             raise ProblemError("not_found", Text("no stored score of this user", "该用户没有已存储的评分"))
         told = stored_risk(found)
     else:
-        told = (await _computed(service, shop, [user_id], language, reasons=True))[0]
+        told = await _computed(service, shop, user_id, language)
     service.trail.note(caller, "risk.read", user_id=user_id, request_id=request.state.request_id)
     return _json(told)
 
@@ -111,12 +120,15 @@ async def user_risk(
     },
 )
 async def many_risks(request: Request, caller: Annotated[Caller, Depends(allowed("risk:read"))]) -> Response:
-    """The risks of up to 1,000 users, computed now; an unknown user is told as not eligible."""
+    """The risks of up to 1,000 users, computed now; an unknown user is told as not eligible.
+
+    A user whose history cannot be scored is told with the reason in `set_aside`, the others are answered.
+    """
     service: Service = request.app.state.service
     told, _ = await read_json(request, service.settings.max_body_bytes)
     users, reasons = _asked(told)
     shop = service.shop_of(caller)
-    risks = await _computed(service, shop, users, language_of(request), reasons=reasons, missing=False)
+    risks = await _many_computed(service, shop, users, language_of(request), reasons=reasons)
     for user in users:
         service.trail.note(caller, "risk.read", user_id=user, request_id=request.state.request_id)
     return _json({"risks": risks})
@@ -141,32 +153,51 @@ async def at_risk(
     return _json({"risks": [stored_risk(row) for row in rows], "next": more})
 
 
-async def _computed(
-    service: Service, shop: LiveShop, users: list[str], language: Language, *, reasons: bool, missing: bool = True
+async def _computed(service: Service, shop: LiveShop, user: str, language: Language) -> dict[str, Any]:
+    """Score one user, of whom something must be known, in a thread, so that other calls go on."""
+
+    def work() -> dict[str, Any]:
+        started, as_of = time.perf_counter(), shop.now()
+        known = shop.known_of([user], as_of)
+        if not len(known):
+            raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
+        rows = shop.rows_of(known, as_of=as_of, reasons=True, language=language)
+        service.metrics.answered("one", 1, {}, time.perf_counter() - started)
+        return _risk(user, as_of, rows[0] if rows else None)
+
+    with service.tracer.span("score", users=1):
+        return await anyio.to_thread.run_sync(work)
+
+
+async def _many_computed(
+    service: Service, shop: LiveShop, users: list[str], language: Language, *, reasons: bool
 ) -> list[dict[str, Any]]:
-    """Score users in a thread, so that other calls go on."""
+    """Score users in a thread; who cannot be scored is told apart."""
 
     def work() -> list[dict[str, Any]]:
         started, as_of = time.perf_counter(), shop.now()
-        known = shop.known_of(users, as_of)
-        if missing and not len(known):
-            raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
-        scored = shop.rows_of(known, as_of=as_of, reasons=reasons, language=language)
+        scored, aside = shop.rows_apart(users, as_of=as_of, reasons=reasons, language=language)
         rows = {row["user_id"]: row for row in scored}
-        way = "one" if len(users) == 1 else "many"
-        service.metrics.scoring.labels(way).observe(time.perf_counter() - started)
-        service.metrics.scored.labels(way).inc(len(users))
-        return [_risk(user, as_of, rows.get(user)) for user in users]
+        service.metrics.answered("many", len(users), aside, time.perf_counter() - started)
+        return [
+            _aside(user, as_of, aside[user], language) if user in aside else _risk(user, as_of, rows.get(user))
+            for user in users
+        ]
 
     with service.tracer.span("score", users=len(users)):
         return await anyio.to_thread.run_sync(work)
 
 
-def _risk(user: str, as_of: Any, row: dict[str, Any] | None) -> dict[str, Any]:
+def _risk(user: str, as_of: datetime, row: dict[str, Any] | None) -> dict[str, Any]:
     known = row or {}
     names = ("churn_probability", "percentile", "band", "expected_orders", "value_at_risk", "reasons", "model")
     told = {name: known.get(name) for name in names}
     return {"user_id": user, "as_of": _iso(as_of), "eligible": row is not None, **told, "computed": "now"}
+
+
+def _aside(user: str, as_of: datetime, cause: Cause, language: Language) -> dict[str, Any]:
+    why = {"code": cause.value, "text": cause.text[language]}
+    return _risk(user, as_of, None) | {"eligible": None, "set_aside": why}
 
 
 def stored_risk(row: StoredScore) -> dict[str, Any]:
