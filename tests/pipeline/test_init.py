@@ -16,6 +16,7 @@ from ebbtide.core.config import load_config
 from ebbtide.core.errors import InputError, SourceError
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.init import init
+from ebbtide.pipeline.places import Places
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 PRESETS = Path(__file__).parents[1] / "events" / "fixtures"
@@ -141,6 +142,53 @@ def test_chinese_files_in_their_encoding(tmp_path):
     assert source["columns"]["user_id"] == '"用户ID"'
     assert source["columns"]["value"] == '"实付金额"'
     assert ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total.accepted == frame.height
+
+
+GERMAN = """Kundennr;Bestellnummer;Bestelldatum;Artikelnummer;Menge;Stückpreis;Gesamtbetrag;Bemerkung
+7;B1;03.01.2024 08:15;A1;1;149,00;"149,00";"bitte; klingeln"
+7;B2;19.02.2024 18:50;A2;10;1.299,00;12990,00;
+8;B3;22.02.2024 16:33;A3;2;9,99;19,98;"Größe 3,5"
+8;B4;21.04.2024 23:28;A5;1;1.299;1.299;
+9;B5;08.05.2024 23:06;A6;3;0,125;,375;
+9;B6;09.05.2024 10:00;A6;-1;0,125;-0,125;
+9;B7;10.05.2024 10:00;A6;1;12.5;kostenlos;
+"""
+"""As a German till or Excel writes it. By hand: 149 + 12,990 + 19.98 + 1,299 + .375 - .125; the last row is no number."""
+
+
+def test_german_files_with_decimal_commas(tmp_path):
+    rows = GERMAN.splitlines()
+    more = [rows[1].replace("B1", f"C{k}").replace("149,00", f"{k},90") for k in range(40)]
+    text = "\r\n".join([*rows, *more]) + "\r\n"
+    (tmp_path / "bestellungen.csv").write_bytes(text.encode("cp1252"))
+    report = init([tmp_path / "bestellungen.csv"], tmp_path, now=NOW)
+    source = tomllib.loads(report.toml)["source"][0]
+    assert (source["decimal"], source["encoding"]) == (",", "cp1252")
+    assert source["columns"] == {
+        "user_id": "Kundennr", "occurred_at": "Bestelldatum", "type": "case when Gesamtbetrag < 0 then 'refund' else 'order' end",
+        "order_id": "Bestellnummer", "item_id": "Artikelnummer", "quantity": "Menge", "unit_price": '"Stückpreis"',
+        "value": "Gesamtbetrag",
+    }  # fmt: skip
+    assert any("decimal comma" in note.en for note in report.notes)
+    assert report.to_json()["sources"][0]["decimal"] == ","
+    total = ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total
+    assert (total.accepted, total.quarantined) == (46, 1)
+    lake = Places(tmp_path).lake()
+    whole = pl.concat([lake.read_bucket(bucket) for bucket in lake.buckets()])
+    found = whole.filter(pl.col("order_id").str.starts_with("B")).sort("order_id")
+    assert found["value"].to_list() == [149.0, 12990.0, 19.98, 1299.0, 0.375, -0.125]
+    assert found["unit_price"].to_list() == [149.0, 1299.0, 9.99, 1299.0, 0.125, 0.125]
+
+
+def test_commas_that_may_be_either_are_left_as_thousands_and_told(tmp_path):
+    rows = "".join(f'k{i % 7},2024-01-{i % 28 + 1:02d},"{i % 9 + 1},250"\n' for i in range(99))
+    (tmp_path / "log.csv").write_text("customer,date,amount\n" + rows)
+    report = init([tmp_path / "log.csv"], tmp_path, now=NOW)
+    source = tomllib.loads(report.toml)["source"][0]
+    assert "decimal" not in source
+    assert source["columns"]["value"] == "amount"
+    assert "three digits" in report.notes[0].en
+    assert "三位数字" in report.toml
 
 
 def test_event_names_are_translated(tmp_path):

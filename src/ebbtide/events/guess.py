@@ -8,6 +8,7 @@ import duckdb
 
 from ebbtide.core.language import Text
 from ebbtide.events.expressions import literal, quoted
+from ebbtide.events.guess_decimal import NUMBERS
 from ebbtide.events.guess_names import COLUMN_NAMES, event_type_of, match
 from ebbtide.events.raw import RawColumn, RawTable
 from ebbtide.events.schema import TABLE_COLUMNS
@@ -20,7 +21,6 @@ _EXACT = 0.9
 _SOME_REFUNDS = 0.4
 _KINDS_OF_TYPE = 60
 _TIMES = ("occurred_at", "ingested_at")
-_NUMBERS = ("quantity", "unit_price", "value", "discount", "rating")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _plausible(name: str, s: Sampled) -> bool:
         return False
     if name in _TIMES:
         return s.times >= _MOSTLY
-    if name in _NUMBERS:
+    if name in NUMBERS:
         return s.numbers >= _MOSTLY
     if name == "type":
         return s.distinct <= _KINDS_OF_TYPE

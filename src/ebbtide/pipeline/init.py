@@ -23,8 +23,9 @@ from ebbtide.core.settings import ShopConfig, SourceConfig
 from ebbtide.core.windows import DAY_US, from_us
 from ebbtide.events.binding import bind_mapping
 from ebbtide.events.day_order import decide_order, needs_order
-from ebbtide.events.files import check_files
-from ebbtide.events.guess import Guess, guess_mapping
+from ebbtide.events.files import check_files, format_of
+from ebbtide.events.guess import Guess, guess_mapping, guess_preset
+from ebbtide.events.guess_decimal import Decimal, guess_decimal
 from ebbtide.events.mapping import mapped_query
 from ebbtide.events.open_raw import RawInput, open_raw
 from ebbtide.events.raw import RawTable
@@ -130,10 +131,14 @@ def _look(connection: duckdb.DuckDBPyConnection, file: Path, scratch: Path) -> _
     encoding = guess_encoding(file)
     config = _NO_MAPPING.model_copy(update={"encoding": encoding})
     raw = _open(connection, file, resolve_source(config), scratch)
+    decimal = Decimal() if guess_preset(raw) or format_of(file) != "csv" else guess_decimal(connection, raw)
+    if decimal.sign != config.decimal:
+        config = config.model_copy(update={"decimal": decimal.sign})
+        raw = _open(connection, file, resolve_source(config), scratch)
     guess = guess_mapping(connection, raw)
     if guess.preset:
         raw = _open(connection, file, resolve_source(config.model_copy(update={"preset": guess.preset})), scratch)
-    remarks = list(guess.remarks)
+    remarks = [*guess.remarks, *([decimal.remark] if decimal.remark else [])]
     if encoding:
         remarks.append(
             Text(
@@ -220,6 +225,7 @@ def _source_texts(used: list[_Looked], root: Path) -> list[SourceText]:
             one.guess.table,
             tuple(one.guess.columns.items()),
             one.config.encoding,
+            one.config.decimal,
             one.config.time_format,
         )
         groups.setdefault(key, []).append(one)

@@ -34,7 +34,7 @@ class SourceText:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
-        kept = ("table", "path", "preset", "where", "encoding", "time_format", "columns")
+        kept = ("table", "path", "preset", "where", "encoding", "time_format", "decimal", "columns")
         told = {key: getattr(self.config, key) for key in kept}
         return {**told, "unused": list(self.unused), "remarks": [r.en for r in self.remarks]}
 
@@ -73,6 +73,8 @@ def _source(source: SourceText) -> str:
         for key in ("preset", "where", "encoding", "time_format")
         if getattr(config, key)
     ]
+    if config.decimal != ".":
+        lines.append(f"decimal = {_quote(config.decimal)}            # decimal sign of numbers / 数字的小数点符号")
     if config.columns:
         lines.append("[source.columns]         # canonical column = SQL over the raw columns / 规范列 = 对原始列的 SQL")
         width = max(len(n) for n in config.columns)
