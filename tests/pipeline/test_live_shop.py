@@ -46,8 +46,9 @@ class Service:
         """Hand in events, each at the moment when it became known."""
         inbox, moments = self.live.inbox, events.sort("ingested_at").group_by("ingested_at", maintain_order=True)
         with self.live.database.write(in_order=True) as connection:
+            adding = inbox.adding(connection)
             for (at,), rows in moments:
-                inbox.add_within(connection, incoming(rows), to_us(at))  # type: ignore[arg-type]
+                adding.add(incoming(rows), to_us(at))  # type: ignore[arg-type]
 
 
 def incoming(rows: pl.DataFrame) -> list[Incoming]:

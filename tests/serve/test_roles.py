@@ -28,6 +28,7 @@ from ebbtide.serve.fuse import Fuse
 from ebbtide.serve.loop import MOST_DEFECTS, Loop, Round
 from ebbtide.serve.worker import LOOPS, make_loops
 from ebbtide.store.database import Database
+from ebbtide.store.inbox import Adding
 
 CLICK = {"event_id": "c1", "user_id": "u1", "type": "product_view", "occurred_at": "2024-07-01T10:00:00Z"}
 
@@ -148,15 +149,14 @@ def test_a_fuse_stops_those_who_come_late() -> None:
 def test_a_call_that_cannot_be_stored_for_an_unforeseen_reason_spoils_no_other(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    intake = site.service.intake
-    add = intake._inbox.add_within
+    add = Adding.add
 
-    def poisoned(connection: Any, events: Any, now_us: int) -> list[bool]:
+    def poisoned(adding: Adding, events: Any, now_us: int) -> list[bool]:
         if any(e.event_id == "poison" for e in events):
             raise ZeroDivisionError
-        return add(connection, events, now_us)
+        return add(adding, events, now_us)
 
-    monkeypatch.setattr(intake._inbox, "add_within", poisoned)
+    monkeypatch.setattr(Adding, "add", poisoned)
     answer = site.send({**CLICK, "event_id": "poison"})
     assert (answer.status_code, answer.json()["code"]) == (500, "defect")
     assert site.send({**CLICK, "event_id": "good"}).status_code == 202

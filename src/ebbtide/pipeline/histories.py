@@ -8,15 +8,17 @@ moment, what the lake alone will be after the next landing.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ebbtide.core.errors import RetryError
 from ebbtide.core.ids import buckets_of, hash_texts
 from ebbtide.core.settings import LakeConfig
 from ebbtide.events.data_files import DataFile, sorted_events
@@ -26,9 +28,13 @@ from ebbtide.events.schema import empty_events
 from ebbtide.features.encode import EncodedShard
 from ebbtide.pipeline.encoder import Encoder
 from ebbtide.pipeline.landing import open_lake
-from ebbtide.store.inbox import Inbox, Stored
+from ebbtide.pipeline.tail import Tail
+from ebbtide.store.inbox import Inbox
 
-_ALL = 2**31
+T = TypeVar("T")
+PART_ROWS = 500_000
+_READ_AT_ONCE = 10_000
+_TRIES = 3
 _ENCODED_BYTES = 100  # what an event takes when it is encoded, at most: a few numbers and codes
 
 
@@ -85,6 +91,11 @@ class Bucket:
         rows = np.insert(rows, places, self.events.height + np.arange(tail.height))
         return whole.select(pl.all().gather(pl.Series(rows)))
 
+    def rows_of(self, user: str) -> int:
+        """How many events of a user are in it."""
+        start, end = self._span(user)
+        return end - start
+
     def _span(self, user: str) -> tuple[int, int]:
         k = self.place.get(user)
         return (0, 0) if k is None else (int(self.first[k]), int(self.first[k + 1]))
@@ -129,6 +140,7 @@ class Histories:
         self._landed = self._lake.position(landing_key(shop_id))
         self._kept: OrderedDict[int, Bucket] = OrderedDict()
         self._lock = Lock()
+        self._tail = Tail(inbox, shop_id, self._begin())
 
     @property
     def landed(self) -> int:
@@ -141,49 +153,117 @@ class Histories:
         return sum(bucket.bytes for bucket in self._kept.values())
 
     def refresh(self) -> None:
-        """Read from the lake what has been landed or ingested since. Histories are the same before and after landing."""
+        """Read from the lake what has been landed or ingested since, and take up what waits in the inbox. Histories are the
+        same before and after landing."""
         with self._lock:
             self._lake.refresh()
             self._landed = self._lake.position(landing_key(self._shop_id))
+            self._forget()
+        self._tail.follow()
 
     def of_users(self, users: Sequence[str]) -> pl.DataFrame:
         """All events of these users, sorted by user, time and event_id; nothing for a user who is not known."""
         wanted = sorted(set(users))
-        with self._lock:
-            numbers, landed = self._buckets_of(wanted), self._landed
-            asked = {int(n): [wanted[i] for i in np.flatnonzero(numbers == n)] for n in np.unique(numbers)}
-            buckets = {n: self._bucket(n) for n in asked}
-        tail = tail_frame(self._inbox.of_users(self._shop_id, wanted, landed))
+        numbers = self._buckets_of(wanted)
+        asked = {int(n): [wanted[i] for i in np.flatnonzero(numbers == n)] for n in np.unique(numbers)}
+        buckets, tail = self._with_tail(wanted, lambda: ({n: self._bucket(n) for n in asked}, self._landed))
         found = []
         for n, own in asked.items():
             late = tail if tail.is_empty() or len(asked) == 1 else tail.filter(pl.col("user_id").is_in(own))
             found.append(buckets[n].history(own, late))
         return in_user_order(found)
 
+    def in_parts(self, users: Sequence[str], *, rows: int = PART_ROWS) -> Iterator[pl.DataFrame]:
+        """`of_users` in one or more frames of different users, none of much more than so many rows, so that memory is bounded."""
+        wanted = sorted(set(users))
+        numbers, waiting = self._buckets_of(wanted), self._tail.counts(wanted)
+        part, size = list[str](), 0
+        for n in np.unique(numbers):
+            with self._lock:
+                bucket = self._bucket(int(n))
+            for i in np.flatnonzero(numbers == n):
+                own = bucket.rows_of(wanted[i]) + int(waiting[i])
+                if part and size + own > rows:
+                    yield self.of_users(part)
+                    part, size = [], 0
+                part.append(wanted[i])
+                size += own
+        yield self.of_users(part)
+
     def of_user(self, user: str, encoder: Encoder) -> EncodedShard:
         """All events of one user, encoded; nobody is in it if the user is not known."""
-        with self._lock:
-            bucket, landed = self._bucket(int(self._buckets_of([user])[0])), self._landed
+        number = int(self._buckets_of([user])[0])
+
+        def look() -> tuple[tuple[Bucket, EncodedShard | None], int]:
+            bucket = self._bucket(number)
             place = bucket.place.get(user)
-            whole = bucket.encoded(encoder) if place is not None else None
-        tail = self._inbox.of_user(self._shop_id, user, landed)
-        if tail or whole is None or place is None:
-            return encoder.encode(bucket.history([user], tail_frame(tail)))
-        return whole.of_user(place)
+            return (bucket, None if place is None else bucket.encoded(encoder)), self._landed
+
+        (bucket, whole), tail = self._with_tail([user], look)
+        if whole is None or tail.height:
+            return encoder.encode(bucket.history([user], tail))
+        return whole.of_user(bucket.place[user])
 
     def everybody(self) -> Iterator[pl.DataFrame]:
         """The events of all users, bucket by bucket; buckets that are not in memory are not kept for it."""
         with self._lock:
-            tail = self._inbox.after(self._shop_id, self._landed, _ALL)
-            count = self._lake.bucket_count
-        numbers = self._buckets_of([event.user_id for event in tail])
+            landed, count = self._landed, self._lake.bucket_count
+        numbers, buckets = self._waiting(landed)
         for bucket in range(count):
+            late, is_whole = self._late(numbers[buckets == bucket])
+            if not is_whole:  # the rest has been pruned: so it is in the lake by now
+                self.refresh()
             with self._lock:
                 held, files = self._kept.get(bucket), tuple(self._lake.files(bucket))
                 if held is None or held.files != files:
                     held = self._loaded(bucket)
-            late = tail_frame([tail[i] for i in np.flatnonzero(numbers == bucket)])
             yield held.history(sorted({*held.place, *late["user_id"].to_list()}), late)
+
+    def _begin(self) -> int:
+        """Behind which number the tail begins at first."""
+        return self._landed
+
+    def _forget(self) -> None:
+        """Let go of what has landed."""
+        self._tail.forget(self._landed)
+
+    def _with_tail(self, users: Sequence[str], look: Callable[[], tuple[T, int]]) -> tuple[T, pl.DataFrame]:
+        """What `look` finds at one moment, and the events of these users behind the number that it names, sorted.
+
+        Raises RetryError if the inbox is pruned faster than it can be read.
+        """
+        for _ in range(_TRIES):
+            self._tail.follow()
+            with self._lock:
+                found, behind = look()
+                numbers = self._tail.numbers(users, behind)
+            late, is_whole = self._late(numbers, set(users))
+            if is_whole:
+                return found, late
+            self.refresh()  # who is pruned has landed, and this process had not seen it yet
+        raise RetryError(
+            "events leave the store while they are read: try again; `serve.keep_events` may be longer",
+            "事件在读取时被移出存储：请重试，或调大 `serve.keep_events`",
+        )
+
+    def _late(self, numbers: NDArray[np.int64], users: Set[str] | None = None) -> tuple[pl.DataFrame, bool]:
+        """The events of these numbers, those of these users, sorted, and whether all were there."""
+        count, frames, ordered = 0, list[pl.DataFrame](), np.sort(numbers)
+        for start in range(0, len(ordered), _READ_AT_ONCE):
+            stored = self._inbox.at(ordered[start : start + _READ_AT_ONCE].tolist())
+            count += len(stored)
+            frames.append(event_frame([e.fields for e in stored if users is None or e.user_id in users]))
+        whole = sorted_events(pl.concat(frames)) if any(frame.height for frame in frames) else empty_events()
+        return whole, count == len(numbers)
+
+    def _waiting(self, behind: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Number and bucket of each event behind a number."""
+        numbers, buckets = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        while rows := self._inbox.touches(self._shop_id, behind + 1, _READ_AT_ONCE):
+            numbers.append(np.array([number for number, _ in rows], np.int64))
+            buckets.append(self._buckets_of([user for _, user in rows]))
+            behind = rows[-1][0]
+        return np.concatenate(numbers), np.concatenate(buckets)
 
     def _loaded(self, number: int) -> Bucket:
         """A bucket as it is in the lake now: files that were joined into others since the last look may be gone."""
@@ -205,11 +285,6 @@ class Histories:
         while len(self._kept) > 1 and self.held_bytes > self._memory:
             self._kept.popitem(last=False)
         return held
-
-
-def tail_frame(tail: Sequence[Stored]) -> pl.DataFrame:
-    """Events of the inbox as a frame, sorted."""
-    return sorted_events(event_frame([event.fields for event in tail])) if tail else empty_events()
 
 
 def in_user_order(found: Sequence[pl.DataFrame]) -> pl.DataFrame:

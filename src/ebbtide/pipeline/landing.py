@@ -52,28 +52,35 @@ def land(inbox: Inbox, shop_id: str, root: Path, config: LakeConfig, *, limit: i
     with one_writer(root / ".ebbtide"), steady_disk():
         lake = Lake.open(lake_folder(root))
         start = lake.position(landing_key(shop_id))
-        stored = inbox.after(shop_id, start, limit)
-        if not stored:
+        up_to, frames = start, list[pl.DataFrame]()
+        for part in inbox.parts(shop_id, start, limit):
+            frames.append(event_frame([event.fields for event in part]))
+            up_to = part[-1].seq
+        if not frames:
             return Landed(0, 0, start)
-        frame = event_frame([event.fields for event in stored])
+        frame = pl.concat(frames)
         run, files, added = f"live{uuid.uuid4().hex[:12]}", [], 0
         buckets = pl.Series("bucket", buckets_of(frame["user_id"], lake.bucket_count))
         for bucket in buckets.unique().sort():
             rows = frame.filter(buckets == bucket)
-            new = rows.filter(~_is_known(lake, bucket, rows))
+            new = _first_of_each(rows.filter(~_is_known(lake, bucket, rows)))
             if new.height:
                 files.append(write_data_file(lake.events_folder, bucket, run, new))
                 added += new.height
-        up_to = stored[-1].seq
         lake.append(files, positions={landing_key(shop_id): up_to}, notes={"landed": added})
         _compact(lake)
-    return Landed(added, len(stored) - added, up_to)
+    return Landed(added, frame.height - added, up_to)
 
 
 def _is_known(lake: Lake, bucket: int, rows: pl.DataFrame) -> pl.Series:
     """Which rows the bucket holds already: they came with a file, too."""
     known = lake.read_span(bucket, -(1 << 62), 1 << 62, ["event_id"])["event_id"]
     return rows["event_id"].is_in(known.implode())
+
+
+def _first_of_each(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each event once: the inbox recognises repeats, but only of its newest millions, and the lake holds what is true."""
+    return rows.unique("event_id", keep="first", maintain_order=True)
 
 
 def _compact(lake: Lake) -> None:

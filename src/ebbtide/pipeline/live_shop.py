@@ -149,9 +149,12 @@ class LiveShop:
         language: Language | None = None,
     ) -> pl.DataFrame:  # fmt: skip
         """Score users now, from all that is known of them: the columns of `score_shard`, only who is eligible."""
-        return self.score_events(
-            self.histories.of_users(users), as_of=as_of or self.now(), reasons=reasons, language=language
-        )
+        at = as_of or self.now()
+        found = [
+            self.score_events(events, as_of=at, reasons=reasons, language=language)
+            for events in self.histories.in_parts(users)
+        ]
+        return found[0] if len(found) == 1 else pl.concat(found).sort("user_id")
 
     def score_events(
         self, events: pl.DataFrame, *, as_of: datetime, reasons: ReasonsFor, language: Language | None = None

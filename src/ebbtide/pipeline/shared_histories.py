@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,13 @@ from ebbtide.events.data_files import sorted_events
 from ebbtide.events.schema import empty_events
 from ebbtide.features.encode import EncodedShard
 from ebbtide.pipeline.encoder import Encoder
-from ebbtide.pipeline.histories import Histories, in_user_order, tail_frame
+from ebbtide.pipeline.histories import PART_ROWS, Histories, in_user_order
 from ebbtide.store.inbox import Inbox
 from ebbtide.store.shops import Shops
 
 log = logging.getLogger("ebbtide.serve")
 _SEQ_BYTES = 8
+_USERS_AT_ONCE = 2_000
 
 
 class SharedHistories(Histories):
@@ -41,9 +44,10 @@ class SharedHistories(Histories):
         shops: Shops, memory_bytes: int = 1,
     ) -> None:  # fmt: skip
         """`shops`: has the secret with which the names of users are hashed."""
+        self._keep, self._shops = keep, shops
         super().__init__(inbox, shop_id, root, config, memory_bytes=memory_bytes)
         self._redis: Any = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
-        self._keep, self._shops = keep, shops
+        self._past = deque[tuple[float, int]]()
         self.failures = 0
 
     def close(self) -> None:
@@ -54,16 +58,38 @@ class SharedHistories(Histories):
         """As `Histories.of_users`."""
         wanted = sorted(set(users))
         with self._lock:
-            landed, ingests = self._landed, self._lake.ingests
+            ingests = self._lake.ingests
         names = {user: self._name(user, ingests) for user in wanted}
         held = self._get(list(names.values()))
-        found = {wanted[i]: _unpacked(value) for i, value in enumerate(held) if value is not None}
-        read = self._read([user for user in wanted if user not in found])
+        entries = {wanted[i]: _unpacked(value) for i, value in enumerate(held) if value is not None}
+
+        def look() -> tuple[tuple[dict[str, pl.DataFrame], dict[str, pl.DataFrame], int], int]:
+            good = {user: entry for user, entry in entries.items() if entry[0] >= self._tail.begin}
+            read = self._read([user for user in wanted if user not in good])
+            behind = min([self._landed, *(seq for seq, _ in good.values())])
+            return ({user: frame for user, (_, frame) in good.items()}, read, self._landed), behind
+
+        (found, read, landed), tail = self._with_tail(wanted, look)
         self._put({names[user]: _packed(frame, landed) for user, frame in read.items()})
-        since = min([landed, *(seq for seq, _ in found.values())])
-        tail = tail_frame(self._inbox.of_users(self._shop_id, wanted, since))
-        frames = read | {user: frame for user, (_, frame) in found.items()}
-        return in_user_order([_with_tail(frames[user], user, tail) for user in wanted])
+        return in_user_order([_joined((found | read)[user], user, tail) for user in wanted])
+
+    def in_parts(self, users: Sequence[str], *, rows: int = PART_ROWS) -> Iterator[pl.DataFrame]:
+        """As `Histories.in_parts`, but by a fixed number of users: how many rows they have is not known before."""
+        wanted = sorted(set(users))
+        for start in range(0, max(len(wanted), 1), _USERS_AT_ONCE):
+            yield self.of_users(wanted[start : start + _USERS_AT_ONCE])
+
+    def _begin(self) -> int:
+        """Where the oldest entries end that may still lie in Redis."""
+        kept_us = (time.time() - self._keep.total_seconds()) * 1e6
+        return min(self._landed, self._inbox.last_before(self._shop_id, int(kept_us)))
+
+    def _forget(self) -> None:
+        """Entries in Redis are as old as `keep`: so long the tail holds what has landed."""
+        now = time.monotonic()
+        self._past.append((now, self._landed))
+        while self._past[0][0] < now - self._keep.total_seconds():
+            self._tail.forget(self._past.popleft()[1])
 
     def _name(self, user: str, ingests: int) -> str:
         """Under what the history of a user lies: lists of names, slow logs and monitors of Redis tell nobody's id."""
@@ -74,13 +100,11 @@ class SharedHistories(Histories):
         return encoder.encode(self.of_users([user]))
 
     def _read(self, users: list[str]) -> dict[str, pl.DataFrame]:
-        """What the lake holds of each of these users."""
-        with self._lock:
-            numbers = self._buckets_of(users)
-            return {
-                user: self._bucket(int(n)).history([user], empty_events())
-                for user, n in zip(users, numbers, strict=True)
-            }
+        """What the lake holds of each of these users. The lock is held."""
+        numbers = self._buckets_of(users)
+        return {
+            user: self._bucket(int(n)).history([user], empty_events()) for user, n in zip(users, numbers, strict=True)
+        }
 
     def _get(self, names: list[str]) -> list[bytes | None]:
         try:
@@ -103,7 +127,7 @@ class SharedHistories(Histories):
         log.warning("histories are read from the lake, for Redis does not answer (%s)", type(fault).__name__)
 
 
-def _with_tail(events: pl.DataFrame, user: str, tail: pl.DataFrame) -> pl.DataFrame:
+def _joined(events: pl.DataFrame, user: str, tail: pl.DataFrame) -> pl.DataFrame:
     own = tail.filter(tail["user_id"] == user) if tail.height else tail
     late = own.filter(~own["event_id"].is_in(events["event_id"].implode())) if own.height else own
     return sorted_events(pl.concat([events, late])) if late.height else events

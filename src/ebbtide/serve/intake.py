@@ -23,7 +23,7 @@ from ebbtide.events.live_event import LiveEvent, Refusal
 from ebbtide.serve.problems import ProblemError
 from ebbtide.store.answers import Answer, Answers
 from ebbtide.store.database import Database
-from ebbtide.store.inbox import Inbox, Incoming
+from ebbtide.store.inbox import Adding, Inbox, Incoming
 
 log = logging.getLogger("ebbtide.serve")
 _TOGETHER = 4_000
@@ -127,18 +127,21 @@ class Intake:
         earlier one may have brought the same key."""
         answers: list[Answer | EbbtideError] = []
         together = [call for call in calls if call.idempotency is None]
+        self._inbox.prepare({call.shop_id for call in calls})
         with self._database.write(in_order=True) as connection:
-            fresh = iter(self._add(connection, together))
+            adding = self._inbox.adding(connection)
+            fresh = iter(self._add(adding, together))
             for call in calls:
-                answers.append(_answer(call, fresh) if call.idempotency is None else self._once(connection, call))
+                is_plain = call.idempotency is None
+                answers.append(_answer(call, fresh) if is_plain else self._once(connection, adding, call))
         for call, answer in zip(calls, answers, strict=True):
             self._told(call, answer)
         return answers
 
-    def _add(self, connection: Connection, calls: Sequence[Call]) -> list[bool]:
-        return self._inbox.add_within(connection, [e for call in calls for e in call.incoming()], self._now_us())
+    def _add(self, adding: Adding, calls: Sequence[Call]) -> list[bool]:
+        return adding.add([e for call in calls for e in call.incoming()], self._now_us())
 
-    def _once(self, connection: Connection, call: Call) -> Answer | EbbtideError:
+    def _once(self, connection: Connection, adding: Adding, call: Call) -> Answer | EbbtideError:
         key, body = call.idempotency or ("", b"")
         try:
             kept = self._answers.find_within(connection, call.shop_id, key, body)
@@ -146,7 +149,7 @@ class Intake:
             return fault
         if kept is not None:
             return kept
-        answer = _answer(call, iter(self._add(connection, [call])))
+        answer = _answer(call, iter(self._add(adding, [call])))
         self._answers.keep_within(connection, call.shop_id, key, body, answer, self._now_us())
         return answer
 

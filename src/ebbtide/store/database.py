@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError, TimeoutError
 
 from ebbtide.core.errors import InputError, RetryError
+from ebbtide.store.seen import SeenOfShops
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _INBOX_LOCK = 0x0EBB71DE  # any number that no other program on the server uses for its advisory locks
@@ -44,6 +45,8 @@ class Database:
         file = engine.url.database if engine.dialect.name == "sqlite" else None
         self._file = file if file and file != ":memory:" else ""
         self._idle = deque[sqlite3.Connection]()
+        self.seen = SeenOfShops()
+        """The keys of the events in its inbox."""
 
     @classmethod
     def open(cls, url: str, *, migrate: bool = True) -> Self:
@@ -108,8 +111,13 @@ class Database:
         if self._file:
             return self._rows_of_file(_with_marks(statement, "?"), values)
         with self.read() as connection:
-            mark = "?" if self.is_embedded else "%s"
-            return [tuple(row) for row in connection.exec_driver_sql(_with_marks(statement, mark), values)]
+            return self.rows_within(connection, statement, values)
+
+    def rows_within(self, connection: Connection, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """`rows` as a part of a transaction."""
+        mark = "?" if self.is_embedded else "%s"
+        with connection.exec_driver_sql(_with_marks(statement, mark), values) as found:
+            return list(map(tuple, found.all()))
 
     def _rows_of_file(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from ebbtide.store.database import Database
+from ebbtide.store.seen import AT_ONCE
 from ebbtide.store.tables import cursors, inbox, shops
 
 SCORED = "scored"
 """The reader that scores the users whom events have touched."""
-_ASKED_AT_ONCE = 5_000
 _FORGOTTEN_AT_ONCE = 2_000
 _READ_AT_ONCE = 10_000
 
@@ -61,47 +62,44 @@ class Inbox:
         All get one `ingested_at`: `now_us`, or the latest that was ever given in their shop if the clock ran back.
         Raises RetryError if the database refuses; then nothing was stored.
         """
+        self.prepare({event.shop_id for event in events})
         with self._database.write(in_order=True) as connection:
-            return self.add_within(connection, events, now_us)
+            return self.adding(connection).add(events, now_us)
 
-    def add_within(self, connection: Connection, events: Sequence[Incoming], now_us: int) -> list[bool]:
-        """`add` as a part of an `in_order` transaction of the caller's."""
-        keys = [event.key for event in events]
-        known, fresh = _known(connection, keys), list[bool]()
-        for key in keys:
-            fresh.append(key not in known)
-            known.add(key)
-        moments = {shop: _tick(connection, shop, now_us) for shop in sorted({event.shop_id for event in events})}
-        rows = [
-            (e.shop_id, key, e.user_id, moments[e.shop_id], orjson.dumps({**e.fields, "event_id": e.event_id}))
-            for e, key, new in zip(events, keys, fresh, strict=True)
-            if new
-        ]
-        if rows:
-            self._insert(connection, rows)
-        return fresh
+    def prepare(self, shop_ids: Iterable[str]) -> None:
+        """Learn what the inbox holds, so that the next transaction that adds to it need not."""
+        for shop_id in shop_ids:
+            seen = self._database.seen.of(shop_id)
+            if not seen.is_loaded:
+                seen.follow(partial(self._keys, shop_id), partial(self._oldest, shop_id))
 
-    def _insert(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        """Rows go to the driver as they are: the most frequent statement of all, and they need no translation."""
-        if self._database.is_embedded:
-            connection.exec_driver_sql(f"insert into inbox ({_COLUMNS}) values (?, ?, ?, ?, ?)", rows)
-        else:
-            connection.exec_driver_sql(_FROM_ARRAYS, tuple(map(list, zip(*rows, strict=True))))
+    def adding(self, connection: Connection) -> Adding:
+        """`add` as a part of an `in_order` transaction of the caller's, who asks for it once a transaction."""
+        return Adding(self._database, connection)
+
+    def _keys(self, shop_id: str, start: int) -> Sequence[tuple[int, bytes]]:
+        return self._database.rows(_KEYS, (shop_id, start, AT_ONCE))
+
+    def _oldest(self, shop_id: str) -> int:
+        return _number(self._database.first(_OLDEST, (shop_id,)))
 
     def after(self, shop_id: str, seq: int, limit: int, *, until: int | None = None) -> list[Stored]:
-        """The next events of a shop behind number `seq`, at most `limit`, up to and with number `until`.
+        """The next events of a shop behind number `seq`, at most `limit`, up to and with number `until`."""
+        return [event for part in self.parts(shop_id, seq, limit, until=until) for event in part]
 
-        They are read in parts: a reader that holds on to one moment for long keeps the embedded store's log from beginning anew.
+    def parts(self, shop_id: str, seq: int, limit: int, *, until: int | None = None) -> Iterator[list[Stored]]:
+        """`after` in parts, of which none is empty.
+
+        A reader that holds on to one moment for long keeps the embedded store's log from beginning anew.
         """
-        found: list[Stored] = []
-        while len(found) < limit:
-            asked = min(_READ_AT_ONCE, limit - len(found))
+        while limit > 0:
+            asked = min(_READ_AT_ONCE, limit)
             part = self._part(shop_id, seq, asked, until)
-            found += part
+            if part:
+                yield part
             if len(part) < asked:
                 break
-            seq = part[-1].seq
-        return found
+            seq, limit = part[-1].seq, limit - len(part)
 
     def _part(self, shop_id: str, seq: int, limit: int, until: int | None) -> list[Stored]:
         wanted = select(*_READ).where(inbox.c.shop_id == shop_id, inbox.c.seq > seq).order_by(inbox.c.seq).limit(limit)
@@ -111,29 +109,29 @@ class Inbox:
             rows = connection.execute(wanted).all()
         return [_stored(row) for row in rows]
 
-    def of_users(self, shop_id: str, users: Sequence[str], after: int) -> list[Stored]:
-        """The events of these users behind number `after`."""
-        found: list[Stored] = []
-        with self._database.read() as connection:
-            for start in range(0, len(users), _ASKED_AT_ONCE):
-                part = users[start : start + _ASKED_AT_ONCE]
-                found += [
-                    _stored(row)
-                    for row in connection.execute(_OF_USERS, {"shop": shop_id, "users": part, "after": after})
-                ]
-        return found
+    def at(self, numbers: Sequence[int]) -> list[Stored]:
+        """The events of these numbers, in any order; without those that were pruned."""
+        if self._database.is_embedded:
+            return [_stored(row) for row in self._database.rows(_AT_JSON, (orjson.dumps(numbers).decode(),))]
+        return [_stored(row) for row in self._database.rows(_AT_ARRAY, (list(numbers),))]
 
-    def of_user(self, shop_id: str, user: str, after: int) -> list[Stored]:
-        """The events of one user behind number `after`."""
-        rows = self._database.rows(_OF_USER, (shop_id, user, after))
-        return [Stored(seq, user, {**orjson.loads(body), "ingested_at": us}) for seq, us, body in rows]
+    def touches(self, shop_id: str, start: int, limit: int) -> list[tuple[int, str]]:
+        """Number and user of the next `limit` events of a shop, from number `start` on."""
+        return self._database.rows(_TOUCHES, (shop_id, start, limit))
 
     def touched(self, shop_id: str, after: int, limit: int) -> tuple[list[str], int]:
         """The users of the next `limit` events behind `after`, and the number of the last of these events."""
-        rows = select(inbox.c.seq, inbox.c.user_id).where(inbox.c.shop_id == shop_id, inbox.c.seq > after)
-        with self._database.read() as connection:
-            found = connection.execute(rows.order_by(inbox.c.seq).limit(limit)).all()
-        return list(dict.fromkeys(row.user_id for row in found)), found[-1].seq if found else after
+        found = self.touches(shop_id, after + 1, limit)
+        return list(dict.fromkeys(user for _, user in found)), found[-1][0] if found else after
+
+    def last_before(self, shop_id: str, us: int) -> int:
+        """The number up to which all events of a shop came before a moment."""
+        low, high = 0, self.newest(shop_id) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            row = self._database.first(_FROM, (shop_id, middle))
+            low, high = (int(row[0]), high) if row and row[1] < us else (low, middle)
+        return low
 
     def continue_behind(self, number: int) -> None:
         """Let numbers go on behind `number`, if they have not come so far.
@@ -193,14 +191,12 @@ def _tick(connection: Connection, shop_id: str, now_us: int) -> int:
     return moment
 
 
-def _known(connection: Connection, keys: Sequence[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for start in range(0, len(keys), _ASKED_AT_ONCE):
-        found.update(connection.scalars(_KNOWN, {"keys": keys[start : start + _ASKED_AT_ONCE]}))
-    return found
+def _number(row: tuple[Any, ...] | None) -> int:
+    """The one number of a row; 0 if there is none."""
+    return int(row[0] or 0) if row else 0
 
 
-def _stored(row: Row[Any]) -> Stored:
+def _stored(row: Sequence[Any]) -> Stored:
     seq, user, ingested_us, body = row
     fields = orjson.loads(body)
     fields["ingested_at"] = ingested_us
@@ -217,13 +213,64 @@ _GO_ON = text(
     "where :number > coalesce(pg_sequence_last_value(s.name::regclass), 0)"
 )
 _READ = (inbox.c.seq, inbox.c.user_id, inbox.c.ingested_us, inbox.c.body)
-_KNOWN = select(inbox.c.event_key).where(inbox.c.event_key.in_(bindparam("keys", expanding=True)))
-_OF_USER = "select seq, ingested_us, body from inbox where shop_id = {} and user_id = {} and seq > {}"
-_OF_USERS = select(*_READ).where(
-    inbox.c.shop_id == bindparam("shop"),
-    inbox.c.user_id.in_(bindparam("users", expanding=True)),
-    inbox.c.seq > bindparam("after"),
-)
+_KEYS = "select seq, event_key from inbox where shop_id = {} and seq >= {} order by seq limit {}"
+_OLDEST = "select min(seq) from inbox where shop_id = {}"
+_FROM = "select seq, ingested_us from inbox where shop_id = {} and seq >= {} order by seq limit 1"
+_TOUCHES = "select seq, user_id from inbox where shop_id = {} and seq >= {} order by seq limit {}"
+_AT_JSON = "select seq, user_id, ingested_us, body from inbox where seq in (select value from json_each({}))"
+_AT_ARRAY = "select seq, user_id, ingested_us, body from inbox where seq = any({})"
+
+
+class Adding:
+    """Events on their way into the inbox within one `in_order` transaction."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self._database, self._connection = database, connection
+        self._looked: set[str] = set()
+        self._own: set[bytes] = set()
+
+    def add(self, events: Sequence[Incoming], now_us: int) -> list[bool]:
+        """As `Inbox.add`."""
+        shop_ids, keys = sorted({event.shop_id for event in events}), [event.key for event in events]
+        known, fresh = self._known(shop_ids, keys), list[bool]()
+        for key in keys:
+            fresh.append(key not in known)
+            known.add(key)
+        moments = {shop_id: _tick(self._connection, shop_id, now_us) for shop_id in shop_ids}
+        rows = [
+            (e.shop_id, key, e.user_id, moments[e.shop_id], orjson.dumps({**e.fields, "event_id": e.event_id}))
+            for e, key, new in zip(events, keys, fresh, strict=True)
+            if new
+        ]
+        self._own.update(row[1] for row in rows)
+        if rows:
+            self._insert(rows)
+        return fresh
+
+    def _known(self, shop_ids: Sequence[str], keys: Sequence[bytes]) -> set[bytes]:
+        """Keys of events that were here before this transaction or came with it. The last look at a shop is taken before
+        anything of it is written: what is learnt must not be undone."""
+        known = self._own.intersection(keys)
+        for shop_id in shop_ids:
+            seen = self._database.seen.of(shop_id)
+            if shop_id not in self._looked:
+                seen.follow(partial(self._keys, shop_id), partial(self._oldest, shop_id))
+                self._looked.add(shop_id)
+            known |= seen.known(keys)
+        return known
+
+    def _keys(self, shop_id: str, start: int) -> Sequence[tuple[int, bytes]]:
+        return self._database.rows_within(self._connection, _KEYS, (shop_id, start, AT_ONCE))
+
+    def _oldest(self, shop_id: str) -> int:
+        return _number(self._database.rows_within(self._connection, _OLDEST, (shop_id,))[0])
+
+    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
+        """Rows go to the driver as they are: the most frequent statement of all, and they need no translation."""
+        if self._database.is_embedded:
+            self._connection.exec_driver_sql(f"insert into inbox ({_COLUMNS}) values (?, ?, ?, ?, ?)", rows)
+        else:
+            self._connection.exec_driver_sql(_FROM_ARRAYS, tuple(map(list, zip(*rows, strict=True))))
 
 
 class Cursors:

@@ -29,16 +29,15 @@ inbox = Table(
     metadata,
     Column("seq", _BIG, primary_key=True, autoincrement=True),
     Column("shop_id", String(64), nullable=False),
-    Column("event_key", LargeBinary(16), nullable=False, unique=True),
+    Column("event_key", LargeBinary(16), nullable=False),
     Column("user_id", String(256), nullable=False),
     Column("ingested_us", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Index("ix_inbox_user", "shop_id", "user_id", "seq"),
-    Index("ix_inbox_seq", "shop_id", "seq"),
+    Index("ix_inbox_order", "shop_id", "seq", "user_id", "event_key"),
     sqlite_autoincrement=True,
 )
 """Accepted events in the order of their commits, until they have been in the lake for a while. `event_key`: hash of shop
-and event_id; `body`: canonical fields as JSON."""
+and event_id; `body`: canonical fields as JSON. Whatever is written is written at the end: nothing here is in any other order."""
 
 cursors = Table(
     "cursors",

@@ -1,0 +1,152 @@
+"""What has been seen: the keys of the events in the inbox, in memory, so that recognising a repeat needs no index on disk.
+
+Keys are random, so an index of them costs a page of disk for each event written. Here they are learnt from the store itself,
+in the order of their numbers: whoever reads up to a number has missed nothing before it, and a transaction that is the only
+one of its kind knows all after a last look. Nothing is noted by hand, so a transaction that was undone, or of which nobody
+knows whether it was, leaves nothing wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEY_BYTES = 16
+AT_ONCE = 1 << 17
+"""Rows that are learnt at once."""
+_NEWEST, _RUN = 1 << 16, 1 << 21
+_MOST = 1 << 24
+"""Keys that are remembered: 256 MiB. Repeats of older events are recognised where they land."""
+
+Row = tuple[int, bytes]
+"""Number and key of an event of the inbox."""
+Read = Callable[[int], Sequence[Row]]
+"""The rows of a shop from a number on, in order: `AT_ONCE` of them, or fewer if there are no more."""
+_key = itemgetter(1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Keys as two halves, ascending by the first; no first half stands more than `longest` times in it."""
+
+    first: NDArray[np.uint64]
+    second: NDArray[np.uint64]
+    last_seq: int
+    longest: int
+
+    @staticmethod
+    def of(halves: NDArray[np.uint64], last_seq: int) -> Run:
+        """Of keys (N, 2)."""
+        order = np.argsort(halves[:, 0])
+        first = halves[order, 0]
+        starts = np.flatnonzero(np.concatenate([[True], first[1:] != first[:-1], [True]]))
+        return Run(first, halves[order, 1], last_seq, int(np.diff(starts).max(initial=0)))
+
+    def joined(self, newer: Run) -> Run:
+        """This one and the next."""
+        both = np.concatenate([np.column_stack([r.first, r.second]) for r in (self, newer)])
+        return Run.of(both, newer.last_seq)
+
+    def holds(self, halves: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of these keys (N, 2), ascending by their first half, are in it."""
+        place = np.searchsorted(self.first, halves[:, 0])
+        found = np.zeros(len(halves), bool)
+        for _ in range(self.longest):
+            at = np.minimum(place, len(self.first) - 1)
+            found |= (self.first[at] == halves[:, 0]) & (self.second[at] == halves[:, 1])
+            place = place + 1
+        return found
+
+
+class Seen:
+    """The keys of one shop's newest events. Safe to use from several threads.
+
+    Of events that are in the inbox it forgets none but the oldest beyond some millions; of those that were pruned it
+    may still know some.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._newest = set[bytes]()
+        self._runs: list[Run] = []
+        self._last: Row | None = None
+        self.is_loaded = False
+
+    def __len__(self) -> int:
+        return len(self._newest) + sum(len(run.first) for run in self._runs)
+
+    def follow(self, read: Read, oldest: Callable[[], int]) -> None:
+        """Learn the rows that are new. `oldest`: says the number of the first row that is still there.
+
+        `read` must see only rows that stay: outside of a transaction that writes to the inbox, or before it has.
+        """
+        with self._lock:
+            rows = self._new_rows(read)
+            while rows:
+                self._newest.update(map(_key, rows))
+                self._last = rows[-1]
+                if len(self._newest) >= _NEWEST:
+                    self._freeze(self._last[0], oldest())
+                rows = read(self._last[0] + 1) if len(rows) >= AT_ONCE - 1 else []
+            self.is_loaded = True
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these keys have been seen."""
+        with self._lock:
+            newest, runs = self._newest.intersection(keys), tuple(self._runs)
+        if not runs or not keys:
+            return newest
+        asked = _halves(keys)
+        order = np.argsort(asked[:, 0])
+        found, ordered = np.zeros(len(keys), bool), asked[order]
+        for run in runs:
+            found[order] |= run.holds(ordered)
+        return newest.union(keys[int(i)] for i in np.flatnonzero(found))
+
+    def _new_rows(self, read: Read) -> Sequence[Row]:
+        """Behind the last row that was learnt. If that one is not there any more, the store was pruned up to there and
+        beyond, or is another one: then everything is learnt anew."""
+        if self._last is not None:
+            rows = read(self._last[0])
+            if rows and rows[0] == self._last:
+                return rows[1:]
+            self._newest, self._runs, self._last = set(), [], None
+        return read(0)
+
+    def _freeze(self, last_seq: int, oldest: int) -> None:
+        """The newest keys become a run; runs of like size are joined, and those of which no event is left go."""
+        runs = [run for run in self._runs if run.last_seq >= oldest]
+        runs.append(Run.of(_halves(list(self._newest)), last_seq))
+        while len(runs) > 1 and _are_alike(len(runs[-2].first), len(runs[-1].first)):
+            newer = runs.pop()
+            runs[-1] = runs[-1].joined(newer)
+        while sum(len(run.first) for run in runs) > _MOST:
+            del runs[0]
+        self._newest, self._runs = set(), runs
+
+
+class SeenOfShops:
+    """What was seen of each shop, in one store."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shops: dict[str, Seen] = {}
+
+    def of(self, shop_id: str) -> Seen:
+        """That of one shop."""
+        with self._lock:
+            return self._shops.setdefault(shop_id, Seen())
+
+
+def _are_alike(older: int, newer: int) -> bool:
+    """So that each key is joined a few times only, and there are few runs."""
+    return older <= 2 * newer and older + newer <= _RUN
+
+
+def _halves(keys: Sequence[bytes]) -> NDArray[np.uint64]:
+    return np.frombuffer(b"".join(keys), np.uint64).reshape(-1, 2)
