@@ -340,6 +340,28 @@ def test_shared_histories_are_the_same_before_and_after_landing_and_from_the_cac
     histories.close()
 
 
+def test_entries_older_than_the_tail_are_read_from_the_lake(
+    service: Service, late: pl.DataFrame, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as an entry may lie in Redis, the tail holds what landed since; a process that began later has less."""
+    users, seconds = late["user_id"].unique().sort().to_list(), [0.0]
+    monkeypatch.setattr("ebbtide.pipeline.shared_histories.time.monotonic", lambda: seconds[0])
+    histories = shared(service, redis_url)
+    assert histories.of_users(users).equals(service.live.histories.of_users(users))
+    service.tell(late)
+    land(service.live.inbox, "shop", service.shop.root, service.shop.config.lake)
+    for moment, kept in ((1.0, True), (50.0, True), (120.0, False)):
+        seconds[0] = moment
+        histories.refresh()
+        assert (histories._tail.begin < histories.landed) is kept
+        assert histories.of_users(users).equals(service.live.histories.of_users(users))
+    began_later = shared(service, redis_url)
+    assert began_later._tail.begin == began_later.landed
+    assert began_later.of_users(users).equals(histories.of_users(users))
+    for one in (histories, began_later):
+        one.close()
+
+
 def test_names_in_redis_tell_nobodys_id(service: Service, batch: pl.DataFrame, redis_url: str) -> None:
     users = batch["user_id"].to_list()[:20]
     histories = shared(service, redis_url)

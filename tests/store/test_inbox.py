@@ -130,3 +130,26 @@ def test_who_follows_the_inbox_reads_what_is_new_and_nothing_else(tmp_path: Path
         assert "COVERING INDEX ix_inbox_order (shop_id=? AND seq>?)" in plan
         assert "TEMP B-TREE" not in plan
     database.close()
+
+
+def test_the_last_number_before_a_moment_is_found_without_reading_all(database: Database) -> None:
+    inbox = Inbox(database)
+    assert inbox.last_before("a", 10) == 0
+    for moment in (10, 20, 20, 30):
+        inbox.add([incoming(f"{moment}-{inbox.newest('a')}-{k}") for k in range(3)], moment)
+        inbox.add([incoming(f"{moment}-{inbox.newest('b')}", shop="b")], moment)
+    stored = inbox.after("a", 0, 100)
+    for moment in (0, 10, 11, 20, 25, 30, 31):
+        before = [e.seq for e in stored if e.fields["ingested_at"] < moment]
+        found = inbox.last_before("a", moment)
+        assert [e.seq for e in stored if e.seq <= found] == before
+
+
+def test_events_are_found_by_number_and_pruned_ones_are_left_out(database: Database) -> None:
+    inbox = Inbox(database)
+    inbox.add([incoming(str(k)) for k in range(3)], 10)
+    numbers = [e.seq for e in inbox.after("a", 0, 10)]
+    inbox.prune("a", up_to=numbers[0], before_us=11)
+    assert [e.fields["event_id"] for e in inbox.at([*numbers, numbers[-1] + 9])] == ["1", "2"]
+    assert inbox.at([]) == []
+    assert inbox.touches("a", numbers[2], 5) == [(numbers[2], "u")]

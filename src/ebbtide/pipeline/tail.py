@@ -50,7 +50,7 @@ class Run:
         """The numbers of all users with these hashes."""
         begins, counts = np.searchsorted(self.hashes, hashes), self.counts(hashes)
         places = np.arange(int(counts.sum())) + np.repeat(begins - (np.cumsum(counts) - counts), counts)
-        return self.numbers[places]
+        return np.asarray(self.numbers[places])
 
 
 class Tail:

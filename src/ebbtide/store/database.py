@@ -33,8 +33,8 @@ _MIGRATING = Lock()
 """Alembic keeps what it does in globals: one migration at a time in a process, of whatever database."""
 _PATIENCE_SECONDS, _LOOK_SECONDS = 30.0, 0.02
 _VALUES_AT_ONCE = 999
-_MEMORY = ("cache_size = -65536", "wal_autocheckpoint = 32768")
-"""64 MiB a connection at most; a log of 128 MiB before whoever commits moves it into the file, if no keeper did (`store.keeper`)."""
+_MEMORY = ("cache_size = -16384", "wal_autocheckpoint = 32768")
+"""16 MiB a connection at most; a log of 128 MiB before whoever commits moves it into the file, if no keeper did (`store.keeper`)."""
 
 
 class Database:
