@@ -1,21 +1,20 @@
 """Uplift: Hillstrom's mails beside published learners, and a simulated shop whose true effects are known.
 
-    python benchmarks/uplift.py [--data FOLDER] [--users 8000] [--seeds 1 2 3] [--effect 1] [--part 1]
+    python benchmarks/uplift.py [--data FOLDER] [--users 8000] [--seeds 1 2 3] [--effect 1] [--part 1] [--kept FOLDER]
 
 Hillstrom: visits, women's and men's mail against none, a 50/50 split by numpy's permutation of seed 0, first half
 trains. The learner is chosen by cross-fitting inside the training half; the test half only judges.
 
 Simulated shop: learns from the campaigns whose outcomes had closed, then names the 10 % of users, one action each, that
 it would contact on the last possible day. Their true gain comes from replays; the oracle picks by other replays than
-those that pay it, so that noise does not flatter it.
+those that pay it, so that noise does not flatter it. The oracle sees hidden traits. What the log can show at best is measured
+beside it: learners that are told the true effects of all other users, at three moments, and know each user by the columns alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +26,18 @@ from ebbtide.actions.choosing import compare, cross_fitted, held_out, mean_qini
 from ebbtide.actions.learners import LEARNERS, expected_outcomes
 from ebbtide.actions.trial import CONTROL, Trial
 from ebbtide.actions.uplift import judge
-from ebbtide.churn.labels import cohort_at
-from ebbtide.core.config import load_config
-from ebbtide.core.windows import to_us
 from ebbtide.evaluation.policy_value import doubly_robust_scores, targeting_terms, top_choice
 from ebbtide.evaluation.uplift import evaluate_uplift, random_qini
-from ebbtide.events.simulate import SimulationConfig, Truth, write_log
+from ebbtide.events.simulate import SimulationConfig
 from ebbtide.events.table_file import table_of_frame
-from ebbtide.features.encode import encode
-from ebbtide.features.engine import compute
 from ebbtide.models.base import Vector
-from ebbtide.pipeline.dataset import known_events
-from ebbtide.pipeline.ingest import ingest
-from ebbtide.pipeline.places import Places
-from ebbtide.pipeline.uplift_exposures import ShopTrial, trial_of_exposures
 from ebbtide.pipeline.uplift_sections import told
 from ebbtide.pipeline.uplift_table import UpliftQuestion, trial_of_table
 from machine import machine_line
+from simulated_trial import SimulatedTrial, references, simulated_trial
 
 SHARE = 0.1
 CRITERIA = ("Qini", "all budgets", "top tenth")
-ACTIONS = ("call", "coupon", "message")
 
 
 def main() -> None:
@@ -57,11 +47,7 @@ def main() -> None:
         for mail in ("Womens E-Mail", "Mens E-Mail"):
             hillstrom(asked.data / "hillstrom_email" / "hillstrom.parquet", mail)
     for seed in asked.seeds:
-        shop(
-            SimulationConfig(users=asked.users, days=asked.days, seed=seed, campaign_effect=asked.effect),
-            asked.learners,
-            asked.part,
-        )
+        shop(SimulationConfig(users=asked.users, days=asked.days, seed=seed, campaign_effect=asked.effect), asked)
 
 
 def arguments() -> argparse.Namespace:
@@ -74,7 +60,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--learners", nargs="*", default=list(LEARNERS))
     parser.add_argument("--effect", type=float, default=1.0, help="factor on what every action does")
-    parser.add_argument("--part", type=float, default=1.0, help="of the exposed users, to learn from")
+    parser.add_argument("--part", type=float, nargs="*", default=[1.0], help="of the exposed users, to learn from")
+    parser.add_argument(
+        "--kept", type=Path, default=None, help="folder for the arrays of simulated shops, to be used again"
+    )
     return parser.parse_args()
 
 
@@ -100,40 +89,43 @@ def hillstrom(file: Path, mail: str) -> None:
     print(f"  {time.perf_counter() - started:,.0f} s")
 
 
-def shop(config: SimulationConfig, learners: list[str], part: float) -> None:
-    """One simulated shop; the learners see a `part` of the users who were exposed."""
+def shop(config: SimulationConfig, asked: argparse.Namespace) -> None:
+    """One simulated shop; the learners see each part of the users who were exposed."""
     started = time.perf_counter()
-    moment = config.end - timedelta(days=31)
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_log(config, root)
-        settings = load_config(root / "ebbtide.toml", environ={})
-        ingest(settings, root)
-        ready = trial_of_exposures(settings, root, until=moment)
-        ids, X = asked_about(root, ready)
-    trial = ready.trial.take(sampled_part(ready.trial.user, part))
-    print(f"\nshop of {config.users:,} users, seed {config.seed}: {len(trial):,} exposures in {ready.campaigns} campaigns, "
-          f"{len(trial.names)} columns; {len(ids):,} users asked about; {time.perf_counter() - started:,.0f} s")  # fmt: skip
-    paid, guide = true_effects(config, ids, moment)
-    print(f"  truth replayed; {time.perf_counter() - started:,.0f} s", flush=True)
-    oracle = gain(paid, guide)
-    most = gain(paid, told_the_truth(X, guide))
-    print(f"  oracle {1000 * oracle:.2f} orders won per 1,000 users; trees that are told the true effects of other users, and know "
-          f"each user by the same columns, {1000 * most:.2f} = {most / oracle:.0%}", flush=True)  # fmt: skip
+    known = simulated_trial(config, asked.kept)
+    oracle = gain(known.paid, known.guide)
+    print(f"\nshop of {config.users:,} users, seed {config.seed}, effects x {config.campaign_effect:g}: {len(known.trial):,} exposures in "
+          f"{known.campaigns} campaigns, {len(known.trial.names)} columns; {len(known.X):,} users asked about; "
+          f"{time.perf_counter() - started:,.0f} s\n  oracle {1000 * oracle:.2f} orders won per 1,000 users", flush=True)  # fmt: skip
+    shown = references(known)
+    nearest = min(shown, key=lambda name: float(((shown[name] - known.guide) ** 2).sum()))
+    won = {name: gain(known.paid, effect) for name, effect in shown.items()}
+    lines = [f"{name} {1000 * w:.2f} ({w / oracle:.0%})" for name, w in won.items()]
+    print(f"  told the true effects of other users: {', '.join(lines)}; nearest to the truth: {nearest}", flush=True)
+    for part in asked.part:
+        learn_and_win(
+            known, known.trial.take(sampled_part(known.trial.user, part)), asked.learners, oracle, won[nearest]
+        )
+        print(f"  {time.perf_counter() - started:,.0f} s")
+
+
+def learn_and_win(known: SimulatedTrial, trial: Trial, learners: list[str], oracle: float, most: float) -> None:
+    """What each learner wins among the users asked about, beside risk, the oracle, and the best that the log can show."""
     figures = while_choosing(trial, learners)
     winners = {by: max(figures, key=lambda name: figures[name][by]) for by in CRITERIA}
     untreated = trial.take(trial.arm == CONTROL)
-    chance_of_order = boost(untreated.X, untreated.y, sizes=TreeSizes(rounds=160), seed=0).predict(X)
+    chance_of_order = boost(untreated.X, untreated.y, sizes=TreeSizes(rounds=160), seed=0).predict(known.X)
     best = int(np.argmax([trial.y[trial.arm == t].mean() for t in trial.treatments]))
-    risk = gain(paid, np.where(np.arange(3) == best, 1 - chance_of_order[:, None], -1.0))
-    print(f"  risk ranking with {trial.arms[1 + best]} {1000 * risk:.2f} ({risk / oracle:.0%})")
+    risk = gain(known.paid, np.where(np.arange(3) == best, 1 - chance_of_order[:, None], -1.0))
+    print(
+        f"  {len(trial):,} exposures: risk ranking with {trial.arms[1 + best]} {1000 * risk:.2f} ({risk / oracle:.0%})"
+    )
     for name, told_by in figures.items():
-        won = gain(paid, LEARNERS[name].fit(trial, TreeSizes(), 0).effects(X))
+        won = gain(known.paid, LEARNERS[name].fit(trial, TreeSizes(), 0).effects(known.X))
         mark = ", ".join(by for by, winner in winners.items() if winner == name)
         inside = ", ".join(f"{by} {figure:+.5f}" for by, figure in told_by.items())
-        print(f"  {name:7s} while choosing {inside}; {1000 * won:.2f} = {won / oracle:.0%} of the oracle, "
-              f"{won / risk:.2f} x risk{f'  <- best by {mark}' if mark else ''}", flush=True)  # fmt: skip
-    print(f"  {time.perf_counter() - started:,.0f} s")
+        print(f"    {name:7s} while choosing {inside}; {1000 * won:.2f} = {won / oracle:.0%} of the oracle, {won / most:.0%} of what the "
+              f"log can show{f'  <- best by {mark}' if mark else ''}", flush=True)  # fmt: skip
 
 
 def while_choosing(trial: Trial, learners: list[str]) -> dict[str, dict[str, float]]:
@@ -154,43 +146,6 @@ def sampled_part(user: NDArray[np.uint64], part: float) -> NDArray[np.bool_]:
     """The rows of a random part of the users, (N,)."""
     distinct, place = np.unique(user, return_inverse=True)
     return np.asarray((np.random.default_rng(0).random(len(distinct)) < part)[place])
-
-
-def asked_about(root: Path, ready: ShopTrial) -> tuple[pl.Series, Vector]:
-    """Who is eligible at the moment, and what is known of them."""
-    lake, ids, parts = Places(root).lake(), [], []
-    for bucket in lake.buckets():
-        known = known_events(lake.read_bucket(bucket), ready.until)
-        members = cohort_at(known, ready.until, ready.definition)["user_id"]
-        shard = encode(known, ready.definition)
-        at = np.flatnonzero(shard.user_ids.is_in(members.implode()).to_numpy()).astype(np.int32)
-        parts.append(compute(shard, at, np.full(len(at), to_us(ready.until)), ready.catalogue, tables=ready.seen.items))
-        ids.append(shard.user_ids.gather(at))
-    return pl.concat(ids), np.concatenate(parts)
-
-
-def true_effects(config: SimulationConfig, ids: pl.Series, moment: datetime) -> tuple[Vector, Vector]:
-    """What each action adds to the chance of an order, (N, 3), twice, from replays of their own: to pay, and to guide."""
-    truth, few, many = Truth(config), 60, 240
-    first, both = (
-        ids.to_frame("user_id")
-        .join(truth.effects(moment, futures=n), on="user_id", how="left", maintain_order="left")
-        .select([f"uplift_{a}" for a in ACTIONS])
-        .to_numpy()
-        for n in (few, many)
-    )
-    return first, (many * both - few * first) / (many - few)
-
-
-def told_the_truth(X: Vector, guide: Vector) -> Vector:
-    """What columns can tell of the effects at best: trees learn the true ones of four fifths of the users, for the rest."""
-    fold, told = np.random.default_rng(0).integers(0, 5, len(X)), np.empty_like(guide)
-    for k in range(5):
-        for t in range(guide.shape[1]):
-            told[fold == k, t] = boost(X[fold != k], guide[fold != k, t], sizes=TreeSizes(rounds=160), seed=0).predict(
-                X[fold == k]
-            )
-    return told
 
 
 def gain(paid: Vector, by: Vector) -> float:
