@@ -43,6 +43,7 @@ from ebbtide.models.calibration import AffineCalibration
 from ebbtide.models.columns import model_columns, rows_with_model_columns
 from ebbtide.models.registry import MODELS, Setting, candidates
 from ebbtide.models.stack import StackModel
+from ebbtide.models.undone import learnable
 from ebbtide.pipeline.dataset import LABEL_COLUMNS, known_events
 from ebbtide.pipeline.ingest import ingest
 from ebbtide.pipeline.rehearsal import rehearse
@@ -158,7 +159,8 @@ def learn(config: Config, ready: Prepared, rows: Rows) -> Learnt:
     choice = choose([p.held for p in past], entries, known_us=now)
     setting = ready.setting_at(now)
     print("   weights", {name: round(weight, 2) for name, weight in choice.weight.items()})
-    stack, _ = fit_chosen(rows_with_model_columns(rows, setting), choice, entries, setting, seed=seed)
+    learnt = learnable(rows_with_model_columns(rows, setting), now, seed=seed)
+    stack, _ = fit_chosen(learnt, choice, entries, setting, seed=seed)
     return Learnt(stack, choice.calibration, ready)
 
 

@@ -194,11 +194,13 @@ class TrainConfig(Stage):
         "对参与的模型使用 `ebbtide tune` 找到的参数",
     )
     bootstrap: int = setting(300, "draws of each interval", "每个区间的自助抽样次数", ge=50)
-    treated: Literal["keep", "leave_out"] = setting(
+    treated: Literal["keep", "leave_out", "model"] = setting(
         "leave_out",
-        "rows of customers who got an action inside the outcome window: leave_out (the risk is that without an action) or "
-        "keep (figures are then told apart)",
-        "结果窗口内获得过动作的顾客的行：leave_out（不参与，风险即不采取动作时的风险）或 keep（保留，指标分开给出）",
+        "rows of customers who got an action inside the outcome window: leave_out (not learnt from), model (learnt from as "
+        "if nothing had been done) or keep (learnt from as they are: the risk is then the one with actions); figures are "
+        "always told on the others",
+        "结果窗口内获得过动作的顾客的行：leave_out（不参与学习）、model（按未采取动作时的情况学习）"
+        "或 keep（照原样学习，风险即含动作时的风险）；指标始终只在其余顾客上给出",
     )
 
 

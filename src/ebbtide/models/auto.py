@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.churn.labels import NEVER_US
 from ebbtide.features.selection import rank_importance, select
 from ebbtide.models.base import Model, Rows, Vector, labels_known_at
 from ebbtide.models.calibration import AffineCalibration, ClosedMoment, calibrate, fitting_shift, settled
@@ -25,6 +26,7 @@ from ebbtide.models.registry import Entry, Setting
 from ebbtide.models.stack import Reads, StackModel, as_ranges, fit_weights, read_rows
 from ebbtide.models.thinning import thinned
 from ebbtide.models.trainable import is_enough
+from ebbtide.models.undone import learnable
 
 _READ_ROWS = 4000
 _USUAL_VARIANT = LightGbmModel.rounds_grid.index(LightGbmModel.usual_rounds)
@@ -43,7 +45,8 @@ class HeldOut:
     """One held-out moment, N cohort members: margins of each candidate, (V, N), V = its variants (mostly 1).
 
     `y` and `stayed_us` (N,) as in `Rows`. `newest` anchors the candidates' common level; None: they are taken as they
-    are.
+    are. `treated_us` (N,): since when it is known that an action may have changed the outcome, None: there was none;
+    such rows judge nothing, and with `learns_treated` they still help to choose.
     """
 
     moment_us: int
@@ -53,10 +56,25 @@ class HeldOut:
     margins: dict[str, Vector]
     stayed_us: NDArray[np.int64] | None = None
     newest: Learnt | None = None
+    treated_us: NDArray[np.int64] | None = None
+    learns_treated: bool = False
 
     def known_at(self, moment_us: int) -> HeldOut:
-        """The same with the labels that were known then; its window must have closed."""
-        return replace(self, y=labels_known_at(moment_us, self.y, self.stayed_us))
+        """The same with the labels that were known then, without whom was known to be treated; its window must have
+        closed."""
+        held = replace(self, y=labels_known_at(moment_us, self.y, self.stayed_us))
+        return held if self.treated_us is None or self.learns_treated else held.take(self.treated_us > moment_us)
+
+    def untreated(self) -> HeldOut:
+        """The members by whom a risk can be judged."""
+        return self if self.treated_us is None else self.take(self.treated_us == NEVER_US)
+
+    def take(self, index: NDArray[np.bool_]) -> HeldOut:
+        """Some members."""
+        margins = {name: m[:, index] for name, m in self.margins.items()}
+        stayed, treated = (None if t is None else t[index] for t in (self.stayed_us, self.treated_us))
+        taken = replace(self, user=self.user[index], y=self.y[index], margins=margins)
+        return replace(taken, stayed_us=stayed, treated_us=treated)
 
 
 def together(same: Sequence[HeldOut]) -> HeldOut:
@@ -82,17 +100,37 @@ class Choice:
 
 def hold_out(rows: Rows, moment_us: int, entries: dict[str, Entry], setting: Setting, *, seed: int) -> HeldOut | None:
     """Predict the cohort of `moment_us` by candidates fitted on what was known then; None if too little was."""
-    known, asked = rows.known_at(moment_us), rows.at(moment_us)
-    if len(asked) == 0 or not is_enough(known):
+    known = learnable(rows, moment_us, seed=seed)
+    if not (rows.as_of_us == moment_us).any() or not is_enough(known):
         return None
-    newest_us = int(known.as_of_us.max())
-    both = rows.take((rows.as_of_us == newest_us) | (rows.as_of_us == moment_us))
+    both, own = with_newest(rows, moment_us)
     margins = held_margins(known, both, entries, setting, seed=seed)
-    own = both.as_of_us == moment_us
-    learnt = Learnt(known.at(newest_us).y, {name: m[:, ~own] for name, m in margins.items()})
-    ahead = {name: m[:, own] for name, m in margins.items()}
-    closed_us = moment_us + rows.embargo_us
-    return HeldOut(moment_us, closed_us, asked.user, asked.y, ahead, asked.stayed_us, learnt)
+    learnt = Learnt(known.at(int(known.as_of_us.max())).y, {name: m[:, ~own] for name, m in margins.items()})
+    return held_cohort(both.take(own), {name: m[:, own] for name, m in margins.items()}, learnt)
+
+
+def with_newest(rows: Rows, moment_us: int) -> tuple[Rows, NDArray[np.bool_]]:
+    """The cohort of `moment_us` together with the newest one that is learnt from then; and which rows are its own."""
+    usable = rows.usable_at(moment_us)
+    newest = usable & (rows.as_of_us == rows.as_of_us[usable].max())
+    both = rows.take(newest | (rows.as_of_us == moment_us))
+    return both, both.as_of_us == moment_us
+
+
+def held_cohort(asked: Rows, margins: dict[str, Vector], newest: Learnt | None) -> HeldOut:
+    """The cohort of one moment with the margins of its candidates."""
+    moment_us, exposures = int(asked.as_of_us[0]), asked.exposures
+    return HeldOut(
+        moment_us=moment_us,
+        closed_us=moment_us + asked.embargo_us,
+        user=asked.user,
+        y=asked.y,
+        margins=margins,
+        stayed_us=asked.stayed_us,
+        newest=newest,
+        treated_us=None if exposures is None else asked.treated_us(),
+        learns_treated=exposures is not None and exposures.rule == "keep",
+    )
 
 
 def held_margins(

@@ -9,6 +9,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.churn.labels import NEVER_US, Moments
+from ebbtide.models.exposures import Exposures
 from ebbtide.sequences.event_log import Sequences
 
 Matrix = NDArray[np.float32]
@@ -23,8 +25,8 @@ class Rows:
     user (N,) a stable hash of the user; names (F,) column names. `embargo_us`: how long after its as_of a row's
     label is known (gap + horizon). `stayed_us` (N,): from when on it was known that the user stayed, `NEVER_US` for
     those who churned; None: that was known when the window closed. `sequences`: the events behind each row, where a
-    model asked for them. `treated` (N,): an action fell into the row's outcome window; None: that is not asked. Rows
-    stand in the order (as_of, user), so that fits do not depend on the lake.
+    model asked for them. `exposures`: the actions that users got, None where nobody got any or that does not matter any
+    more; never a feature. Rows stand in the order (as_of, user), so that fits do not depend on the lake.
     """
 
     X: Matrix
@@ -35,7 +37,7 @@ class Rows:
     embargo_us: int = 0
     stayed_us: NDArray[np.int64] | None = None
     sequences: Sequences | None = None
-    treated: NDArray[np.bool_] | None = None
+    exposures: Exposures | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -44,10 +46,9 @@ class Rows:
         """The rows at `index`, a mask or positions."""
         stayed = None if self.stayed_us is None else self.stayed_us[index]
         events = None if self.sequences is None else self.sequences.take(index)
-        treated = None if self.treated is None else self.treated[index]
         as_of, user = self.as_of_us[index], self.user[index]
         taken = replace(self, X=self.X[index], y=self.y[index], as_of_us=as_of, user=user)
-        return replace(taken, stayed_us=stayed, sequences=events, treated=treated)
+        return replace(taken, stayed_us=stayed, sequences=events)
 
     def widened(self, names: tuple[str, ...], columns: Matrix) -> Rows:
         """With more columns at the end of X."""
@@ -58,12 +59,29 @@ class Rows:
         return np.unique(self.as_of_us)
 
     def known_at(self, moment_us: int) -> Rows:
-        """The rows whose window had closed by `moment_us`, labelled as then: what a model fitted then may learn from.
+        """The rows that a model fitted at `moment_us` may learn from, labelled as then.
 
         An outcome that arrived later did not count: who was known to stay only after `moment_us` had churned.
         """
-        closed = self.take(self.as_of_us + self.embargo_us <= moment_us)
-        return replace(closed, y=labels_known_at(moment_us, closed.y, closed.stayed_us))
+        usable = self.take(self.usable_at(moment_us))
+        return replace(usable, y=labels_known_at(moment_us, usable.y, usable.stayed_us))
+
+    def usable_at(self, moment_us: int) -> NDArray[np.bool_]:
+        """Whose window had closed by `moment_us`, (N,), without those known then to be treated if they are left out."""
+        closed = self.as_of_us + self.embargo_us <= moment_us
+        if self.exposures is None or self.exposures.rule != "leave_out":
+            return closed
+        return closed & (self.treated_us() > moment_us)
+
+    def treated_us(self) -> Moments:
+        """Since when it is known that an action fell into the row's outcome window, (N,); NEVER_US where none did."""
+        if self.exposures is None:
+            return np.full(len(self), NEVER_US)
+        return self.exposures.known_since(self.user, self.as_of_us, self.embargo_us)
+
+    def untreated(self) -> Rows:
+        """The rows by which a risk can be judged: no action is known to have changed their outcome."""
+        return self if self.exposures is None else self.take(self.treated_us() == NEVER_US)
 
     def at(self, moment_us: int) -> Rows:
         """The rows of one moment."""

@@ -17,7 +17,7 @@ from ebbtide.core.sections import Readable, Section
 from ebbtide.models.registry import candidates
 from ebbtide.pipeline.rehearsal import rehearse
 from ebbtide.pipeline.train import prepare
-from ebbtide.pipeline.verdict import PastMoment, judge_rehearsals, past_section
+from ebbtide.pipeline.verdict import PastMoment, judge_rehearsals, not_judged, past_section
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class BacktestReport(Readable):
                 f"{m.as_of:%Y-%m-%d}：{m.users:,} 位用户，流失率 {m.churn_rate:.1%}，预测 {m.predicted_rate:.1%}，"
                 f"AUROC {_said(m)}",
             )
+            + (not_judged(m.treated) if m.treated else Text("", ""))
             for m in self.moments
         ]
 

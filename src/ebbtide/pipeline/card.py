@@ -8,6 +8,7 @@ from ebbtide.churn.sufficiency import Sufficiency
 from ebbtide.core.language import LANGUAGES, Language, Text
 from ebbtide.evaluation.summary import Evaluation
 from ebbtide.models.bundle import Bundle
+from ebbtide.pipeline.treated import lines_of
 from ebbtide.pipeline.verdict import PastMoment, Verdict
 
 _HEADINGS = {
@@ -111,6 +112,7 @@ def _model(bundle: Bundle) -> list[Text]:
             columns=len(bundle.columns),
             seed=bundle.manifest["seed"],
         ),
+        *lines_of(bundle.manifest),
     ]
 
 

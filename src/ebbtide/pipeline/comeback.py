@@ -23,7 +23,9 @@ from ebbtide.models.auto import choose, fit_chosen
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.comeback import Comeback, ComebackFigures
+from ebbtide.models.exposures import Exposures
 from ebbtide.models.registry import Setting, candidates
+from ebbtide.models.undone import learnable
 from ebbtide.pipeline.dataset import Shards, collect, label, sample_cohorts
 from ebbtide.pipeline.rehearsal import Rehearsed, rehearse
 
@@ -67,6 +69,7 @@ class Ground:
     draws: int
     seed: int
     progress: Progress
+    exposures: Exposures | None = None
 
 
 def fit_comeback(ground: Ground) -> tuple[Comeback | None, Text]:
@@ -76,16 +79,20 @@ def fit_comeback(ground: Ground) -> tuple[Comeback | None, Text]:
     if min(returned, len(cohorts) - returned) < LEAST_EACH:
         return None, _TOO_FEW.format(returned=returned, rows=len(cohorts), least=LEAST_EACH)
     rows = _rows(ground, cohorts)
+    setting = ground.setting_at(ground.until_us)
+    learnt = learnable(rows_with_model_columns(rows, setting), ground.until_us, seed=ground.seed)
+    stayed_away = int(learnt.y.sum())
+    if min(stayed_away, len(learnt) - stayed_away) < LEAST_EACH:
+        return None, _TOO_FEW.format(returned=len(learnt) - stayed_away, rows=len(learnt), least=LEAST_EACH)
     entries = candidates(MODEL)
     past = rehearse(rows, ground.held_out, entries, ground.setting_at, seed=ground.seed, progress=ground.progress)
     tested = past[1:]  # at the oldest there was nothing yet to calibrate with
-    y = np.concatenate([np.empty(0), *(1 - r.held.y for r in tested)])
+    y = np.concatenate([np.empty(0), *(1 - r.judged.y for r in tested)])
     if min(y.sum(), len(y) - y.sum()) < LEAST_TESTED:
         return None, _UNTESTED.format(returned=int(y.sum()), rows=len(y), least=LEAST_TESTED)
-    setting = ground.setting_at(ground.until_us)
     choice = choose([r.held for r in past], entries, known_us=ground.until_us)
-    stack, _ = fit_chosen(rows_with_model_columns(rows, setting), choice, entries, setting, seed=ground.seed)
-    figures = _figures(rows, tested, ground)
+    stack, _ = fit_chosen(learnt, choice, entries, setting, seed=ground.seed)
+    figures = _figures(learnt, tested, ground)
     return Comeback(stack, choice.calibration, figures), tell(figures)
 
 
@@ -120,13 +127,14 @@ def _rows(ground: Ground, cohorts: pl.DataFrame) -> Rows:
         ground.items,
         ground.progress,
         sentiment=ground.sentiment,
+        exposures=ground.exposures,
     )
 
 
 def _figures(rows: Rows, tested: Sequence[Rehearsed], ground: Ground) -> ComebackFigures:
-    y = np.concatenate([1 - r.held.y for r in tested])
-    p = np.concatenate([sigmoid(-r.choice.apply(r.held)) for r in tested])
-    user = np.concatenate([r.held.user for r in tested])
+    y = np.concatenate([1 - r.judged.y for r in tested])
+    p = np.concatenate([sigmoid(-r.choice.apply(r.judged)) for r in tested])
+    user = np.concatenate([r.judged.user for r in tested])
     return ComebackFigures(
         rows=len(rows),
         returned=int((1 - rows.y).sum()),

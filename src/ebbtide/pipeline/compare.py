@@ -30,6 +30,7 @@ from ebbtide.models.columns import ColumnMaker, rows_with_model_columns
 from ebbtide.models.makers import all_columns, save_makers
 from ebbtide.models.registry import AUTO, MODELS, Setting, candidates
 from ebbtide.models.stack import StackModel
+from ebbtide.models.undone import learnable
 from ebbtide.pipeline.comparison import ModelComparison, ModelFigures
 from ebbtide.pipeline.rehearsal import choose_in_turn, predict_past
 from ebbtide.pipeline.train import Prepared, prepare
@@ -90,7 +91,9 @@ class _Bench:
     def __init__(self, config: Config, ready: Prepared) -> None:
         self.config, self.ready = config, ready
         self.settings: dict[int, Setting] = {m: ready.setting_at(m) for m in ready.people}
-        self.rows = rows_with_model_columns(ready.rows, self.settings[ready.until_us])
+        now = ready.until_us
+        rows = rows_with_model_columns(ready.rows, self.settings[now])
+        self.rows = learnable(rows, now, seed=config.train.seed)
         self._held: dict[str, list[HeldOut]] = {}
 
     def judge(self, name: str) -> _Judged:
@@ -99,9 +102,12 @@ class _Bench:
         held = self._held_of(list(entries))
         if not held:
             raise _too_short()
-        past = choose_in_turn(held, entries)
-        probabilities = [sigmoid(r.choice.apply(r.held)) for r in past]
-        test, p = past[-1].held, probabilities[-1]
+        past = [r for r in choose_in_turn(held, entries) if len(r.judged.y)]
+        if not past:
+            raise _too_short()
+        judged = [r.judged for r in past]
+        probabilities = [sigmoid(r.choice.apply(h)) for r, h in zip(past, judged, strict=True)]
+        test, p = judged[-1], probabilities[-1]
         found = evaluate(test.y, p, user=test.user, profit=self.config.profit, draws=train.bootstrap, seed=train.seed)
         start = time.perf_counter()
         now = self.ready.until_us
@@ -114,8 +120,7 @@ class _Bench:
             p=p,
             found=found,
             moments={
-                f"{from_us(r.held.moment_us):%Y-%m-%d}": _auroc(r.held.y, q)
-                for r, q in zip(past, probabilities, strict=True)
+                f"{from_us(h.moment_us):%Y-%m-%d}": _auroc(h.y, q) for h, q in zip(judged, probabilities, strict=True)
             },
             training_seconds=seconds,
             microseconds=microseconds_a_row(stack, makers, self.rows.at(int(self.rows.moments()[-1]))),

@@ -16,18 +16,20 @@ from typing import Literal
 
 import numpy as np
 
+from ebbtide.churn.labels import NEVER_US
 from ebbtide.core.errors import DataError, InputError
 from ebbtide.core.language import Text
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import from_us
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.summary import evaluate
-from ebbtide.models.auto import Choice, HeldOut, fit_chosen
+from ebbtide.models.auto import Choice, fit_chosen
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.bundle import Bundle, write_bundle
 from ebbtide.models.columns import rows_with_model_columns
 from ebbtide.models.forms import Form, Served, compressed, forms_of
 from ebbtide.models.registry import MODELS, Entry
+from ebbtide.models.undone import learnable
 from ebbtide.pipeline.card import model_card
 from ebbtide.pipeline.compare import microseconds_a_row, saved_bytes
 from ebbtide.pipeline.compression import Compression, FormFigures, paying_form
@@ -88,8 +90,8 @@ def compress(
         found = Compression(
             bundle=whole.id,
             as_of=from_us(test.past.held.moment_us),
-            users=len(test.asked),
-            churned=int(test.asked.y.sum()),
+            users=len(test.past.judged.y),
+            churned=int(test.past.judged.y.sum()),
             forms=tuple(figures),
             paying=paying,
             chosen=chosen,
@@ -145,7 +147,7 @@ def _rehearsed(ready: Prepared, entries: dict[str, Entry], whole: Bundle, progre
     test = past[-1]
     setting = ready.setting_at(test.held.moment_us)
     rows = rows_with_model_columns(ready.rows, setting)
-    known = rows.known_at(test.held.moment_us)
+    known = learnable(rows, test.held.moment_us, seed=seed)
     full = Served("full", *fit_chosen(known, test.choice, entries, setting, seed=seed))
     return _Test(test, full, rows, with_own_events(rows.at(test.held.moment_us)))
 
@@ -162,7 +164,10 @@ class _Measured:
         test, train = self.test, self.config.train
         made = compressed(test.full, form, test.earlier, seed=train.seed, folder=self.folder / form)
         self.margin[form] = made.margin(test.asked)
-        p, q, y, user = self._probability(form), self._probability("full"), test.asked.y, test.asked.user
+        judged = test.asked.treated_us() == NEVER_US
+        p, q, y, user = (
+            a[judged] for a in (self._probability(form), self._probability("full"), test.asked.y, test.asked.user)
+        )
         found = evaluate(y, p, user=user, draws=train.bootstrap, seed=train.seed)
         return FormFigures(
             form=form,
@@ -178,7 +183,7 @@ class _Measured:
         """The form as a policy of one member, for the verdict on the new bundle."""
         held, choice = self.test.past.held, self.test.past.choice
         margins: dict[str, Vector] = {form: self.margin[form][None, :]}
-        alone = HeldOut(held.moment_us, held.closed_us, held.user, held.y, margins, held.stayed_us)
+        alone = replace(held, margins=margins, newest=None)
         return Rehearsed(alone, Choice({form: 0}, {form: 1.0}, choice.calibration, choice.history))
 
     def _probability(self, form: Form) -> Vector:

@@ -25,7 +25,7 @@ from ebbtide.core.windows import from_us, to_us
 from ebbtide.evaluation.paired import paired_difference
 from ebbtide.evaluation.summary import evaluate
 from ebbtide.events.lake import Lake
-from ebbtide.models.auto import Choice, HeldOut, Learnt, choose, fit_chosen
+from ebbtide.models.auto import Choice, HeldOut, Learnt, choose, fit_chosen, with_newest
 from ebbtide.models.base import Rows, Vector, sigmoid
 from ebbtide.models.bundle import Bundle
 from ebbtide.models.carry_on import Part, carry_on, parts_of
@@ -34,6 +34,7 @@ from ebbtide.models.makers import all_columns
 from ebbtide.models.registry import MODELS, Entry, Setting
 from ebbtide.models.stack import StackModel
 from ebbtide.models.trainable import is_enough
+from ebbtide.models.undone import learnable
 from ebbtide.pipeline.continuation import Contender, Continuation
 from ebbtide.pipeline.dataset import known_events
 from ebbtide.pipeline.places import Places
@@ -72,7 +73,9 @@ def _continue(config: Config, root: Path, bundle: Bundle, until: datetime, run: 
     race = Race.of(config, ready.with_tuned(tuned, entries), bundle, entries, progress)
     found = race.run()
     verdict = judge_rehearsals(race.gone_on if found.is_kept else race.past, ready.rows, config, ready.traits())
-    new = make_bundle(config, race.ready, *race.winner(found), race.setting_at(ready.until_us), verdict, name)
+    setting = race.setting_at(ready.until_us)
+    learnt = race.ready.learnable_now(setting, config.train.seed)
+    new = make_bundle(config, race.ready, *race.winner(found, learnt.rows), setting, verdict, name, learnt)
     new.manifest["continued"] = found.to_json() | {"chain": _chain(bundle) + 1 if found.is_kept else 0}
     run.log({"log_loss_difference": found.log_loss_difference, "auroc_difference": found.auroc_difference})
     return keep(root, race.ready, new, verdict, run, continuation=found)
@@ -116,7 +119,7 @@ class Race:
             progress(_STAGE, done, len(past))
             held += [h] if (h := race.hold_out(rehearsed.held)) else []
         progress(_STAGE, len(past), len(past))
-        if not held or held[-1].moment_us != moments[0]:
+        if not held or held[-1].moment_us != moments[0] or not len(held[-1].untreated().y):
             raise DataError(
                 "the history is too short to compare going on with a full refit: run `ebbtide train` without --continue",
                 "历史太短，无法比较继续训练与完全重训：请不带 --continue 运行 `ebbtide train`",
@@ -138,7 +141,8 @@ class Race:
         twins that knew as little as the bundle does now. None if those would have had nothing to learn from."""
         if self.until_us <= moment_us:
             return self.parts
-        earlier = self.rows_at(moment_us).known_at(moment_us - (self.ready.until_us - self.until_us))
+        earlier_us = moment_us - (self.ready.until_us - self.until_us)
+        earlier = learnable(self.rows_at(moment_us), earlier_us, seed=self.config.train.seed)
         if not is_enough(earlier):
             return None
         return {n: p.anew(earlier, seed=self.config.train.seed) for n, p in self.parts.items()}
@@ -153,10 +157,10 @@ class Race:
         parts = self.parts_at(moment)
         if parts is None:
             return None
-        known, seed, learnt = rows.known_at(moment), self.config.train.seed, refit.newest
+        seed, learnt = self.config.train.seed, refit.newest
+        known = learnable(rows, moment, seed=seed)
         assert learnt is not None
-        both = rows.take((rows.as_of_us == moment) | (rows.as_of_us == known.as_of_us.max()))
-        own = both.as_of_us == moment
+        both, own = with_newest(rows, moment)
         margins = {n: refit.margins[n] for n in self.own}
         inside = {n: learnt.margins[n] for n in self.own}
         for name, part in parts.items():
@@ -168,7 +172,8 @@ class Race:
         """Make both as they would have been made at the newest closed moment, and compare them there."""
         ours, theirs = self.gone_on[-1], self.past[-1]
         moment, setting, seed = ours.held.moment_us, self.setting_at(ours.held.moment_us), self.config.train.seed
-        known, asked = self.rows_at(moment).known_at(moment), self.rows_at(moment).at(moment)
+        rows = self.rows_at(moment)
+        known, asked = learnable(rows, moment, seed=seed), rows.at(moment).untreated()
         parts = self.parts_at(moment)
         assert parts is not None
         begun = time.perf_counter()
@@ -197,12 +202,12 @@ class Race:
             auroc_difference=auroc,
         )
 
-    def winner(self, found: Continuation) -> tuple[Choice, Fitted]:
-        """The kept one, made with everything known now, and the choice behind it."""
+    def winner(self, found: Continuation, rows: Rows) -> tuple[Choice, Fitted]:
+        """The kept one, made with everything known now (`rows`), and the choice behind it."""
         kept, entries = (self.gone_on, self.own) if found.is_kept else (self.past, self.entries)
         now = self.ready.until_us
         choice = choose([r.held for r in kept], entries, known_us=now)
-        rows, setting, seed = self.rows_at(now), self.setting_at(now), self.config.train.seed
+        setting, seed = self.setting_at(now), self.config.train.seed
         if found.is_kept:
             return choice, carry_on(rows, self.parts, choice, entries, setting, seed=seed)
         return choice, fit_chosen(rows, choice, entries, setting, seed=seed)

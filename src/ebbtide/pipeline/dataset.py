@@ -31,6 +31,7 @@ from ebbtide.features.encode import encode
 from ebbtide.features.engine import compute
 from ebbtide.features.tables import ItemCounter, ItemTable
 from ebbtide.models.base import Matrix, Rows, Vector
+from ebbtide.models.exposures import Exposures
 from ebbtide.sequences.event_log import EventLog, Sequences
 
 LABEL_COLUMNS = ("event_id", "user_id", "occurred_at", "ingested_at", "type")
@@ -168,9 +169,10 @@ def collect(
     *,
     with_events: bool = False,
     sentiment: Sentiment = SHIPPED_SENTIMENT,
+    exposures: Exposures | None = None,
 ) -> Rows:
     """Features of every cohort member at every moment, in the order (as_of, user); `with_events`: and the events behind
-    them. `sentiment` reads texts. A column `treated` of the cohorts goes along, and is no feature."""
+    them. `sentiment` reads texts. `exposures` go along with the rows, and are no feature."""
     if not len(cohorts):
         raise DataError("no user is eligible at any closed moment", "没有任何已结束时点上的合格用户")
     user, at_us = hash_texts(cohorts["user_id"]), cohorts["as_of"].dt.epoch("us").to_numpy()
@@ -194,8 +196,7 @@ def collect(
     stayed = cohorts["stayed_at"].dt.epoch("us").fill_null(NEVER_US).to_numpy()[order]
     sequences = Sequences(EventLog.joined(logs), log_user, at_us[order]) if with_events else None
     names, embargo = catalogue.names, definition.closing_us
-    treated = cohorts["treated"].to_numpy()[order] if "treated" in cohorts.columns else None
-    return Rows(X, y[order], at_us[order], user[order], names, embargo, stayed, sequences, treated)
+    return Rows(X, y[order], at_us[order], user[order], names, embargo, stayed, sequences, exposures)
 
 
 def _sampled(cohorts: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:

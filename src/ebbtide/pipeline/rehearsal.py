@@ -33,6 +33,11 @@ class Rehearsed:
     held: HeldOut
     choice: Choice
 
+    @property
+    def judged(self) -> HeldOut:
+        """The members by whom the policy is judged: those without an action in their window."""
+        return self.held.untreated()
+
 
 def training_moments(first_us: int, until_us: int, definition: ChurnDefinition, most: int) -> list[int]:
     """Training cutoffs, oldest first: a third of a horizon apart, in whole days where the horizon allows.

@@ -12,6 +12,7 @@ from typing import Any
 from ebbtide.core.language import Text
 from ebbtide.models.bundle import Bundle
 from ebbtide.pipeline.report_data import BacktestMoment, CalibrationBin, CurvePoint, Interval, Metric, SliceRow
+from ebbtide.pipeline.treated import lines_of
 
 _METRICS: dict[str, tuple[Text, Text]] = {
     "auroc": (
@@ -65,7 +66,6 @@ _PROFIT = (
 )
 _KINDS: dict[str, Text] = {
     "tenure_days": Text("days since first order", "首单后天数"),
-    "action": Text("action inside the window", "窗口内是否有动作"),
     "order_value": Text("mean order value", "平均订单金额"),
     "country": Text("country", "国家"),
     "channel": Text("channel", "渠道"),
@@ -74,8 +74,6 @@ _KINDS: dict[str, Text] = {
 _GROUPS: dict[str, Text] = {
     "(unknown)": Text("unknown", "未知"),
     "(other)": Text("all others", "其他"),
-    "treated": Text("an action", "有动作"),
-    "untreated": Text("no action", "无动作"),
 }
 _CARD_LIMITS = (
     Text("What it does not say", "它不说明什么"),
@@ -172,6 +170,7 @@ def card_of(bundle: Bundle) -> tuple[tuple[Text, Text], ...]:
     return (
         (Text("Learnt from", "训练数据"), trained),
         (Text("Sample", "抽样"), sample),
+        *((Text("Customers with an action", "有动作的顾客"), line) for line in lines_of(run)[:1]),
         (Text("Models and weights", "模型与权重"), Text(mixed, mixed)),
         (Text("Made", "生成时间"), _same(f"{run['created_at'][:16].replace('T', ' ')} UTC")),
         (Text("Seed", "随机种子"), _same(str(run["seed"]))),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from ebbtide.churn.definition import ChurnDefinition
@@ -36,6 +35,7 @@ from ebbtide.models.gamma_gamma import GammaGamma, fit_gamma_gamma
 from ebbtide.models.registry import Entry, Setting, candidates, read_items, read_sequences
 from ebbtide.models.stack import StackModel
 from ebbtide.models.trainable import check_trainable
+from ebbtide.models.undone import Learnable, learn_from
 from ebbtide.pipeline.card import model_card
 from ebbtide.pipeline.comeback import Ground, fit_comeback
 from ebbtide.pipeline.continuation import Continuation
@@ -64,7 +64,7 @@ from ebbtide.pipeline.tone import sentiment_for
 from ebbtide.pipeline.tracking import Run, track
 from ebbtide.pipeline.train_report import TrainReport
 from ebbtide.pipeline.traits import TRAIT_COLUMNS, TRAITS, latest_traits
-from ebbtide.pipeline.treated import Treatments
+from ebbtide.pipeline.treated import TreatedRows, check_untreated, known_exposures, treated_rows
 from ebbtide.pipeline.tuned import Tuned, load_tuned
 from ebbtide.pipeline.verdict import Verdict, judge_rehearsals
 from ebbtide.sequences.items.vectors import ItemVectors
@@ -89,7 +89,6 @@ class Prepared:
     people: dict[int, Population]
     base: Setting
     sentiment: Sentiment
-    left_out: int = 0
     tuned: dict[str, Tuned] = field(default_factory=dict)
     item_vectors: Callable[[datetime], ItemVectors | None] | None = None
 
@@ -108,6 +107,10 @@ class Prepared:
             tuned={name: t.settings for name, t in self.tuned.items()},
             item_vectors=self.item_vectors and self.item_vectors(from_us(moment_us)),
         )
+
+    def learnable_now(self, setting: Setting, seed: int) -> Learnable:
+        """What the bundle may learn from: all closed moments, treated rows as the config wants them."""
+        return learn_from(rows_with_model_columns(self.rows, setting), self.until_us, seed=seed)
 
     def bgnbd_at(self, moment_us: int) -> BgNbd | None:
         """BG/NBD fitted on all users known at a moment; None if nobody was."""
@@ -170,11 +173,12 @@ def _train(
     )
     verdict = judge_rehearsals(past, ready.rows, config, ready.traits())
     progress(_FITTING, 0, 1)
-    setting, now = settings[ready.until_us], ready.until_us
-    choice = choose([r.held for r in past], entries, known_us=now)
-    rows = rows_with_model_columns(ready.rows, setting)
-    fitted = fit_chosen(rows, choice, entries, setting, seed=config.train.seed)
-    report = keep(root, ready, make_bundle(config, ready, choice, fitted, setting, verdict, name), verdict, run)
+    setting = settings[ready.until_us]
+    choice = choose([r.held for r in past], entries, known_us=ready.until_us)
+    learnt = ready.learnable_now(setting, config.train.seed)
+    fitted = fit_chosen(learnt.rows, choice, entries, setting, seed=config.train.seed)
+    bundle = make_bundle(config, ready, choice, fitted, setting, verdict, name, learnt)
+    report = keep(root, ready, bundle, verdict, run)
     shutil.rmtree(checkpoints, ignore_errors=True)
     progress(_FITTING, 1, 1)
     return report
@@ -194,8 +198,8 @@ def keep(
         model=str(bundle.manifest["model"]),
         until=from_us(ready.until_us),
         definition=ready.definition,
-        rows=len(ready.rows),
-        users=len(np.unique(ready.rows.user)),
+        rows=int(bundle.manifest["rows"]),
+        users=int(bundle.manifest["users"]),
         columns=len(bundle.columns),
         moments=len(ready.rows.moments()),
         sampled=ready.sampled,
@@ -205,7 +209,7 @@ def keep(
         tuned=ready.tuned,
         continuation=continuation,
         comeback=Text(**bundle.manifest["comeback"]),
-        left_out=ready.left_out,
+        treated=TreatedRows.from_json(bundle.manifest["treated"]),
     )
 
 
@@ -233,20 +237,25 @@ def prepare(
     gate.check()
     moments = training_moments(seen.first_outcome_us, seen.until_us, definition, config.train.max_cutoffs)
     cohorts = label(lake, definition, moments, until, progress)
-    treatments = Treatments.known_at(lake, definition, until)
-    leave_out = bool(treatments) and config.train.treated == "leave_out"
-    cohorts = treatments.without(cohorts) if leave_out else cohorts
     used, share = sample_cohorts(cohorts, config.train.max_rows, config.train.seed)
-    used = treatments.marked(used) if treatments and not leave_out else used
     catalogue = shop_catalogue(config, root, definition, seen)
     rehearsed = held_out_moments(moments, definition.closing_us, held_out)
     wanted = [*rehearsed, seen.until_us]
     sentiment = sentiment_for(lake, seen, rehearsed)
     with_events = read_sequences(entries or {})
     rows = collect(
-        lake, definition, catalogue, used, seen.items, progress, with_events=with_events, sentiment=sentiment
+        lake,
+        definition,
+        catalogue,
+        used,
+        seen.items,
+        progress,
+        with_events=with_events,
+        sentiment=sentiment,
+        exposures=known_exposures(lake, until, config.train.treated),
     )
-    check_trainable(rows)
+    check_untreated(rows, until)
+    check_trainable(rows.known_at(seen.until_us))
     return Prepared(
         lake=lake,
         definition=definition,
@@ -257,7 +266,6 @@ def prepare(
         rows=rows,
         sentiment=sentiment,
         sampled=share,
-        left_out=treatments.left_out,
         held_out=rehearsed,
         people=populations(lake, definition, wanted, share, config.train.seed, progress),
         base=Setting(
@@ -304,17 +312,18 @@ def make_bundle(
     setting: Setting,
     verdict: Verdict,
     name: str,
+    learnt: Learnable,
 ) -> Bundle:
-    """The bundle of a stack that was fitted on all closed moments, as chosen."""
-    stack, makers = fitted
-    rows = rows_with_model_columns(ready.rows, setting)
+    """The bundle of a stack that was fitted, as chosen, on all that may be learnt from closed moments."""
+    (stack, makers), rows = fitted, learnt.rows
     moments = [int(m) for m in rows.moments()]
     comeback, told = fit_comeback(_ground(config, ready, moments))
     return Bundle(
         manifest=describe_run(
             ready.lake, ready.seen, rows, moments, model=name, sampled=ready.sampled, seed=config.train.seed
         )
-        | {"tuned": {n: t.to_json() for n, t in ready.tuned.items()}, "comeback": vars(told)},
+        | {"tuned": {n: t.to_json() for n, t in ready.tuned.items()}, "comeback": vars(told)}
+        | {"treated": treated_rows(ready.rows, learnt).to_json()},
         config=config,
         definition=ready.definition,
         catalogue=ready.catalogue,
@@ -356,6 +365,7 @@ def _ground(config: Config, ready: Prepared, moments: Sequence[int]) -> Ground:
         draws=config.train.bootstrap,
         seed=config.train.seed,
         progress=ready.base.progress,
+        exposures=ready.rows.exposures,
     )
 
 

@@ -12,14 +12,10 @@ from ebbtide.core.language import Text
 from ebbtide.core.sections import Readable, Section
 from ebbtide.core.windows import from_us
 from ebbtide.pipeline.continuation import Continuation
+from ebbtide.pipeline.treated import TreatedRows
 from ebbtide.pipeline.tuned import Tuned
 from ebbtide.pipeline.verdict import Verdict, past_section
 
-_LEFT_OUT = Text(
-    "{count:,} rows of customers who got an action inside the outcome window are left out: the risk and all figures are "
-    "those without an action ([train] treated)",
-    "结果窗口内获得过动作的顾客共 {count:,} 行未计入：风险与全部指标均为不采取动作时的情况（[train] treated）",
-)
 _TUNED = Text(
     "{model}: settings tuned on outcomes known at {known:%Y-%m-%d}; rehearsed moments before that day helped to choose"
     " them, the newest one did not",
@@ -31,7 +27,7 @@ _TUNED = Text(
 class TrainReport(Readable):
     """What `train` did. `verdict` holds the honest figures of the policy; `sampled` is the share of users whose rows
     were used; `moments` how many closed cutoffs the bundle learnt from; `problems` what went wrong beside the bundle;
-    `left_out` rows of treated customers that were neither learnt from nor judged."""
+    `treated` what became of rows of customers who got an action."""
 
     bundle: str
     model: str
@@ -49,7 +45,7 @@ class TrainReport(Readable):
     continuation: Continuation | None = None
     problems: tuple[Text, ...] = ()
     comeback: Text | None = None
-    left_out: int = 0
+    treated: TreatedRows = field(default_factory=lambda: TreatedRows("keep", 0))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -61,6 +57,8 @@ class TrainReport(Readable):
             "until": self.until.isoformat(),
             "definition": self.definition.to_json(),
             "sufficiency": self.sufficiency.to_json(),
+            "treated": self.treated.to_json(),
+            "left_out": self.treated.left_out,
             "verdict": self.verdict.to_json(),
         }
 
@@ -86,7 +84,7 @@ class TrainReport(Readable):
                     f"使用了 {self.sampled:.1%} 用户的固定样本（train.max_rows）",
                 )
             )
-        lines += [_LEFT_OUT.format(count=self.left_out)] if self.left_out else []
+        lines += self.treated.lines()
         lines += [_TUNED.format(model=name, known=from_us(t.known_us)) for name, t in self.tuned.items()]
         if self.sufficiency.level == "warn":
             lines.append(self.sufficiency.text)

@@ -200,6 +200,7 @@ class Folds:
         total, count, known = np.zeros(1), 0, self.known()
         for moment in self.moments:
             held = self.hold_out(known, moment, values)
+            held = held and held.known_at(self.test_us)
             if held is not None and 0 < held.y.sum() < len(held.y):
                 total, count = total + calibrated_losses(held.margins[self.model], held.y), count + 1
                 yield float(total.min()) / count
@@ -219,8 +220,9 @@ class Folds:
     def predict(self, values: Values | None) -> tuple[HeldOut, Vector]:
         """Probabilities at the test moment, calibrated and with rounds chosen on the folds before it."""
         held = [self.hold_out(self.known(), m, values) for m in self.moments]
-        newest = self.hold_out(self.ready.rows, self.test_us, values)
-        assert newest is not None
+        asked = self.hold_out(self.ready.rows, self.test_us, values)
+        assert asked is not None
+        newest = asked.untreated()
         past, entries = [h for h in held if h is not None], {self.model: self.entry}
         choice = choose(past, entries, known_us=self.test_us)
         return newest, sigmoid(choice.apply(newest))
@@ -229,7 +231,10 @@ class Folds:
         """Of all that a trial's loss depends on beside its settings: another name, another study."""
         rows = self.known()
         digest = hashlib.sha256(repr((self.moments, self.seed, self.entry.space, rows.names)).encode())
-        for part in (rows.X, rows.y, rows.as_of_us, rows.user):
+        treated = (
+            () if rows.exposures is None else (rows.treated_us(), np.frombuffer(rows.exposures.rule.encode(), np.uint8))
+        )
+        for part in (rows.X, rows.y, rows.as_of_us, rows.user, *treated):
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(version("ebbtide").encode())
         return f"{self.model}-{digest.hexdigest()[:16]}"

@@ -29,7 +29,8 @@ _TENURE_EDGES = np.array([30.0, 90.0, 180.0, 365.0, 730.0])
 class PastMoment:
     """One rehearsed moment. `calibrated` is False where no earlier moment existed to calibrate on.
 
-    `members`: the AUROC of each candidate alone, beside the policy's.
+    `members`: the AUROC of each candidate alone, beside the policy's. `treated`: how many of the cohort are not judged
+    because an action fell into their outcome window; all other fields are of the rest.
     """
 
     as_of: datetime
@@ -41,6 +42,7 @@ class PastMoment:
     calibrated: bool
     weights: dict[str, float]
     members: dict[str, float | None]
+    treated: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
@@ -51,7 +53,8 @@ class PastMoment:
 class Verdict:
     """`test`: the newest closed cutoff, predicted as on that day; None if it could not be rehearsed.
 
-    `backtest`: all rehearsed moments, oldest first, the test moment last.
+    `backtest`: all rehearsed moments, oldest first, the test moment last. Customers with an action in their outcome
+    window are not judged.
     """
 
     tested_at: datetime | None
@@ -78,6 +81,7 @@ class Verdict:
         auroc, ece = self.test.metrics["auroc"], self.test.metrics["ece"]
         base = self.test.base_rate
         day = f"{self.tested_at:%Y-%m-%d}"
+        treated = sum(m.treated for m in self.backtest)
         return [
             Text(
                 f"out of time at {day} ({self.test.users:,} users, {base.value:.1%} churned): "
@@ -86,7 +90,20 @@ class Verdict:
                 f"AUROC {said_estimate(auroc)}，校准误差 {said_estimate(ece)}",
             ),
             Text("quality ", "质量 ") + self.test.quality.advice,
+            *([_NOT_JUDGED.format(count=treated, moments=len(self.backtest))] if treated else []),
         ]
+
+
+_NOT_JUDGED = Text(
+    "figures are of customers without an action in their outcome window: {count:,} others at {moments} rehearsed moments are "
+    "not judged",
+    "指标只针对结果窗口内没有动作的顾客：{moments} 个演练时点上另有 {count:,} 位未计入",
+)
+
+
+def not_judged(count: int) -> Text:
+    """What a line about one moment adds where some customers got an action."""
+    return Text("; {count:,} with an action not judged", "；另有 {count:,} 位有动作，未计入").format(count=count)
 
 
 def past_section(moments: tuple[PastMoment, ...]) -> Section:
@@ -115,31 +132,32 @@ _PAST_COLUMNS = (
 def judge_rehearsals(
     past: Sequence[Rehearsed], rows: Rows, config: Config, traits: pl.DataFrame | None = None
 ) -> Verdict:
-    """Judge every rehearsed moment; the newest one in full, with slices and value.
+    """Judge every rehearsed moment by the customers without an action; the newest one in full, with slices and value.
 
     `traits`: as from `latest_traits` at the newest rehearsed moment, for slices by country, channel and device.
     """
+    past = [r for r in past if len(r.judged.y)]
     if not past:
         return Verdict(None, None, ())
-    newest = past[-1]
-    p = sigmoid(newest.choice.apply(newest.held))
-    cohort = rows.at(newest.held.moment_us)
+    newest, held = past[-1], past[-1].judged
+    p = sigmoid(newest.choice.apply(held))
+    cohort = rows.at(held.moment_us).untreated()
     test = evaluate(
-        newest.held.y,
+        held.y,
         p,
-        user=newest.held.user,
+        user=held.user,
         value=_values(cohort),
-        groups=_groups(cohort) | ({} if traits is None else trait_groups(traits, newest.held.user)),
+        groups=_groups(cohort) | ({} if traits is None else trait_groups(traits, held.user)),
         profit=config.profit,
         draws=config.train.bootstrap,
         seed=config.train.seed,
     )
     moments = tuple(_judge(r, config) for r in past)
-    return Verdict(from_us(newest.held.moment_us), test, moments)
+    return Verdict(from_us(held.moment_us), test, moments)
 
 
 def _judge(rehearsed: Rehearsed, config: Config) -> PastMoment:
-    held, choice = rehearsed.held, rehearsed.choice
+    held, choice = rehearsed.judged, rehearsed.choice
     p = sigmoid(choice.apply(held))
     found = evaluate(held.y, p, user=held.user, draws=config.train.bootstrap, seed=config.train.seed)
     members = {}
@@ -157,15 +175,13 @@ def _judge(rehearsed: Rehearsed, config: Config) -> PastMoment:
         calibrated=bool(choice.history),
         weights=choice.weight,
         members=members,
+        treated=len(rehearsed.held.y) - len(held.y),
     )
 
 
 def _groups(cohort: Rows) -> dict[str, NDArray[np.object_]]:
-    """Slices by tenure, by whether an action fell into the window and, where money is known, by average order value
-    (quarters of the cohort)."""
+    """Slices by tenure and, where money is known, by average order value (quarters of the cohort)."""
     groups = {"tenure_days": range_labels(cohort.column(_TENURE).astype(np.float64), _TENURE_EDGES)}
-    if cohort.treated is not None and cohort.treated.any():
-        groups["action"] = np.where(cohort.treated, "treated", "untreated").astype(object)
     values = _values(cohort)
     if values is not None and np.isfinite(values).any():
         edges = np.unique([float(f"{q:.2g}") for q in np.nanquantile(values, [0.25, 0.5, 0.75])])

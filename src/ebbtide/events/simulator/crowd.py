@@ -18,7 +18,7 @@ from ebbtide.events.simulator.chance import Purpose, exponential, keys_of, poiss
 from ebbtide.events.simulator.fates import FATE, RING_DAYS, order_fates
 from ebbtide.events.simulator.mood import MOOD_HAZARD, first_moods, next_moods
 from ebbtide.events.simulator.settings import CAUSES
-from ebbtide.events.simulator.world import AUDIENCE_SHARE, World
+from ebbtide.events.simulator.world import World
 
 NEVER = 2**30
 SHOCK_HALF_LIFE_DAYS = 20.0
@@ -174,7 +174,8 @@ class Crowd:
         if day % NEWSLETTER_EVERY_DAYS == NEWSLETTER_ON_DAY:
             self._newsletter(day, np.flatnonzero(audience))
         for number in np.flatnonzero(self._world.campaign_days == day):
-            chosen = audience & (uniform(self._keys, Purpose.AUDIENCE, number) < AUDIENCE_SHARE)
+            silent = day - self._last_order_day >= self._world.silent_days
+            chosen = audience & silent & (uniform(self._keys, Purpose.AUDIENCE, number) < self._world.campaign_share)
             self._campaign(day, int(number), np.flatnonzero(chosen))
 
     def shop(self, day: int) -> None:

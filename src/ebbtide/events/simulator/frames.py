@@ -35,7 +35,7 @@ from ebbtide.events.simulator.settings import (
     TEXTS,
     SimulationConfig,
 )  # fmt: skip
-from ebbtide.events.simulator.world import PROPENSITIES, World
+from ebbtide.events.simulator.world import World
 
 
 def user_names(buyers: NDArray[np.void]) -> pl.Series:
@@ -147,7 +147,7 @@ def exposure_frame(story: Story, buyers: NDArray[np.void], world: World) -> pl.D
             "ingested_at": moment,
             "campaign_id": _texts(campaign_names(world), rows["campaign"]),
             "action": _texts(ACTIONS, rows["action"]),
-            "propensity": np.array(PROPENSITIES)[rows["action"]],
+            "propensity": world.propensity[rows["action"]],
         }
     ).cast(EXPOSURE_COLUMNS)  # type: ignore[arg-type]
 

@@ -22,7 +22,9 @@ class SimulationConfig:
 
     A cause's number scales its hazard: 0 switches it off, 1 is the usual strength; the usual shop has no doubt, and
     without it nobody has moods. `campaign_effect` scales what
-    every action does to rate and hazard; 0 makes every campaign useless. `duplicates` and `dirt` are shares of rows
+    every action does to rate and hazard; 0 makes every campaign useless. A campaign goes to `campaign_share` of those who
+    may be written to and have not ordered for `campaign_silent_days` or longer; `campaign_control` of them get nothing,
+    the others one of the actions, all alike. `duplicates` and `dirt` are shares of rows
     in the written files that are exact copies, or unusable; the frames of `simulate` carry neither. `eligible_days`:
     the written workspace asks about users with an order in so many days.
 
@@ -46,6 +48,9 @@ class SimulationConfig:
     doubt: float = 0.0
     campaign_every_days: int = 90
     campaign_effect: float = 1.0
+    campaign_share: float = 0.5
+    campaign_silent_days: int = 0
+    campaign_control: float = 0.4
     duplicates: float = 0.002
     dirt: float = 0.0
     eligible_days: int = 90
@@ -59,6 +64,9 @@ class SimulationConfig:
             "items_per_category": (self.items_per_category, 4, 100_000),
             "campaign_every_days": (self.campaign_every_days, 1, 3660),
             "eligible_days": (self.eligible_days, 1, 3660),
+            "campaign_share": (self.campaign_share, 0.0, 1.0),
+            "campaign_silent_days": (self.campaign_silent_days, 0, 3660),
+            "campaign_control": (self.campaign_control, 0.0, 1.0),
             "duplicates": (self.duplicates, 0.0, 0.5),
             "dirt": (self.dirt, 0.0, 0.5),
             **{name: (getattr(self, name), 0.0, 100.0) for name in (*CAUSES, "campaign_effect")},

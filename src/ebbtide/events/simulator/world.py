@@ -11,8 +11,6 @@ from ebbtide.core.windows import to_us
 from ebbtide.events.simulator.character import Character
 from ebbtide.events.simulator.settings import ACTIONS, BRANDS, CATEGORIES, CATEGORY_PRICE, SimulationConfig
 
-PROPENSITIES = (0.4, 0.2, 0.2, 0.2)
-AUDIENCE_SHARE = 0.5
 WEEK = 7
 
 
@@ -32,7 +30,10 @@ class World:
     popularity: NDArray[np.float64]  # (D // 7 + 1, C, M)
     strengths: NDArray[np.float64]  # (H,) one a cause
     campaign_days: NDArray[np.int64]  # (K,)
+    propensity: NDArray[np.float64]  # (4,) chance of each arm
     arms: NDArray[np.float64]  # (4,) upper edges of the arms in [0, 1)
+    campaign_share: float
+    silent_days: int
     character: Character
 
     @property
@@ -49,6 +50,8 @@ def make_world(config: SimulationConfig) -> World:
     first = np.datetime64(config.start, "D")
     spread = np.sort(np.exp(0.35 * rng.standard_normal(goods)), axis=1)
     campaigns = np.arange(config.campaign_every_days, config.days, config.campaign_every_days)
+    each = round((1 - config.campaign_control) / (len(ACTIONS) - 1), 9)
+    propensity = np.array([config.campaign_control, *([each] * (len(ACTIONS) - 1))])
     return World(
         start_us=to_us(config.start_at),
         days=config.days,
@@ -62,7 +65,10 @@ def make_world(config: SimulationConfig) -> World:
         popularity=_popularity(config.days // WEEK + 1, goods, rng),
         strengths=np.array(config.strengths),
         campaign_days=campaigns.astype(np.int64),
-        arms=np.cumsum(PROPENSITIES[: len(ACTIONS)]),
+        propensity=propensity,
+        arms=np.cumsum(propensity),
+        campaign_share=config.campaign_share,
+        silent_days=config.campaign_silent_days,
         character=config.character,
     )
 
