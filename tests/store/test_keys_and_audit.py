@@ -63,6 +63,16 @@ def test_unknown_or_no_scopes_are_refused_with_the_list_of_all(database: Databas
         Keys(database).create("a", "n", scopes, now_us=0)
 
 
+@pytest.mark.parametrize("count", [1, 124, 125, 1000])
+def test_however_many_entries_come_at_once_they_are_one_chain_in_their_order(database: Database, count: int) -> None:
+    """The embedded store takes 124 of them a statement."""
+    log = Audit(database)
+    log.add([Entry("a", t, "key", "read") for t in range(count)])
+    log.add([])
+    assert [entry.at_us for _, entry in log.entries("a", limit=2000)] == list(range(count))[::-1]
+    assert log.first_broken() is None
+
+
 def test_no_entry_of_the_audit_can_be_changed_or_removed_unnoticed(database: Database) -> None:
     log = Audit(database)
     log.add([Entry("a", t, "key", "read", subject="s") for t in range(4)])
