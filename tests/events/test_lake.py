@@ -90,6 +90,23 @@ def test_a_bucket_of_several_files_is_sorted_and_can_be_compacted(lake):
     assert Lake.open(lake.folder).has_transaction("run3")
 
 
+def test_columns_that_are_empty_in_some_files_or_in_all_are_read_as_they_are(lake):
+    """An empty column is not read; in one that is empty in one file only, the others' values stand."""
+    first, second = events(200), events(150, seed=1, prefix="f")
+    second = second.with_columns(pl.lit("SAVE10").alias("coupon"), pl.lit(None, pl.Float64()).alias("value"))
+    for number, frame in enumerate((first, second)):
+        fill(lake, frame, f"run{number}")
+    for bucket in lake.buckets():
+        expected = pl.concat([f.filter(buckets_of(f["user_id"], 4) == bucket) for f in (first, second)]).sort(ORDER)
+        assert lake.read_bucket(bucket).equals(expected)
+        assert lake.read_bucket(bucket).schema == expected.schema
+        for columns in (["coupon", "brand"], ["brand"], ["value", "query"]):
+            assert lake.read_bucket(bucket, columns).equals(expected.select(columns))
+        parts = [lake.read_files([file]) for file in lake.files(bucket)]
+        assert [part["brand"].to_list() for part in parts] == [[None] * part.height for part in parts]
+        assert pl.concat(parts).sort(ORDER).equals(expected)
+
+
 def test_the_summary_counts_rows_users_and_times(lake):
     frame = events(300, users=7)
     fill(lake, frame, "run")

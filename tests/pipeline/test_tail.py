@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebbtide.core.settings import LakeConfig
+from ebbtide.events.data_files import sorted_events
 from ebbtide.events.lake import lake_folder
+from ebbtide.events.live_event import event_frame
 from ebbtide.pipeline import histories as module
 from ebbtide.pipeline import tail as tail_module
-from ebbtide.pipeline.histories import Histories
+from ebbtide.pipeline.histories import Bucket, Histories
 from ebbtide.pipeline.landing import land
 from ebbtide.pipeline.tail import Tail
 from ebbtide.store.database import Database
@@ -90,6 +92,30 @@ class Site:
 STEPS = st.lists(
     st.tuples(st.sampled_from(["add", "add", "land", "prune", "refresh", "check"]), st.integers(0, 25)), max_size=12
 )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 3)), max_size=20),
+    st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 3)), max_size=12),
+)
+def test_a_bucket_that_is_joined_by_new_files_is_what_reading_all_gives(
+    old: list[tuple[str, int]], new: list[tuple[str, int]]
+) -> None:
+    """Equal moments and new users too."""
+    frames, count = list[pl.DataFrame](), 0
+    for rows in (old, new):
+        found = []
+        for user, moment in rows:
+            count += 1
+            found.append({"event_id": f"e{count * 7919 % 100}-{count}", "user_id": user, "occurred_at": moment})
+        frames.append(sorted_events(event_frame(found)))
+    joined = Bucket.of((), frames[0]).joined((), frames[1])
+    whole = Bucket.of((), sorted_events(pl.concat(frames)))
+    assert joined.events.equals(whole.events)
+    assert joined.place == whole.place
+    for name in ("first", "times", "hashes"):
+        assert np.array_equal(getattr(joined, name), getattr(whole, name))
 
 
 @pytest.mark.usefixtures("small")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake._internal import RemoveAction
 from deltalake.exceptions import TableNotFoundError
@@ -22,7 +23,14 @@ from deltalake.exceptions import TableNotFoundError
 from ebbtide.core.errors import MissingError
 from ebbtide.core.ids import buckets_of
 from ebbtide.core.windows import to_us
-from ebbtide.events.data_files import ORDER, DataFile, add_action, digest_of, write_data_file
+from ebbtide.events.data_files import (
+    ORDER,
+    DataFile,
+    add_action,
+    digest_of,
+    sorted_events,
+    write_data_file,
+)
 from ebbtide.events.schema import EVENT_COLUMNS, TABLE_COLUMNS
 
 _BUCKETS = "ebbtide.buckets"
@@ -102,6 +110,10 @@ class Lake:
         """The events of a bucket, sorted by user, time and event_id; an empty frame for a bucket without events."""
         wanted = list(EVENT_COLUMNS) if columns is None else list(columns)
         return self._read(self.files(bucket), wanted, None)
+
+    def read_files(self, files: Sequence[DataFile]) -> pl.DataFrame:
+        """The events of some files of one bucket, sorted."""
+        return self._read(files, list(EVENT_COLUMNS), None)
 
     def read_span(self, bucket: int, first_us: int, last_us: int, columns: Sequence[str]) -> pl.DataFrame:
         """At least the events of a bucket in this span (files are taken or left whole), in no particular order."""
@@ -234,10 +246,12 @@ class Lake:
         if not files:
             return pl.DataFrame(schema={c: EVENT_COLUMNS[c] for c in wanted})
         several = len(files) > 1
-        needed = list(dict.fromkeys([*wanted, *(ORDER if several else ())]))
+        empty = set() if only is not None else _empty_columns([self.events_folder / f.path for f in files])
+        needed = [c for c in dict.fromkeys([*wanted, *(ORDER if several else ())]) if c not in empty] or [ORDER[0]]
         scan = self._scan(files)
         frame = (scan if only is None else scan.filter(only)).select(needed).collect()
-        return frame.sort(ORDER).select(wanted) if several else frame
+        absent = [pl.lit(None, EVENT_COLUMNS[c]).alias(c) for c in wanted if c in empty]
+        return (sorted_events(frame) if several else frame).with_columns(absent).select(wanted)
 
 
 def landing_key(shop_id: str) -> str:
@@ -248,6 +262,21 @@ def landing_key(shop_id: str) -> str:
 def lake_folder(root: Path) -> Path:
     """Where a workspace keeps its lake."""
     return root / ".ebbtide" / "lake"
+
+
+def _empty_columns(files: Sequence[Path]) -> set[str]:
+    """Columns in which nothing stands, by the files' own counts. Most shops leave most columns empty: as one null that counts
+    for all rows such a column takes no memory."""
+    found = set(EVENT_COLUMNS)
+    for file in files:
+        meta = pq.read_metadata(file)
+        for group in map(meta.row_group, range(meta.num_row_groups)):
+            columns = map(group.column, range(group.num_columns))
+            told = {
+                c.path_in_schema: c.statistics.null_count for c in columns if c.path_in_schema in found and c.statistics
+            }
+            found = {name for name in found if told.get(name) == group.num_rows}
+    return found
 
 
 def _paths(table: DeltaTable) -> list[str]:

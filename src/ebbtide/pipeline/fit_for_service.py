@@ -24,14 +24,14 @@ def needed_capabilities(bundle: Bundle) -> frozenset[str]:
 
 
 def missing_capabilities(bundle: Bundle, lake: Lake) -> frozenset[str]:
-    """What the features ask for and no event of the lake has; buckets are read until everything is found.
+    """What the features ask for and no event of the lake has; buckets are read file by file until everything is found.
 
     Nothing is missing from an empty lake: nobody is scored from it either.
     """
     needed, facts = needed_capabilities(bundle), Counter[str]()
     missing: frozenset[str] = frozenset()
-    for bucket in lake.buckets():
-        facts += observed_facts(lake.read_bucket(bucket), _EVER)
+    for file in (file for bucket in lake.buckets() for file in lake.files(bucket)):
+        facts += observed_facts(lake.read_files([file]), _EVER)
         missing = needed - capabilities_of(facts)
         if not missing:
             break

@@ -7,6 +7,7 @@ moment, what the lake alone will be after the next landing.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -57,13 +58,32 @@ class Bucket:
     @staticmethod
     def of(files: tuple[DataFile, ...], events: pl.DataFrame) -> Bucket:
         """Mark the rows of each user."""
+        times = events["occurred_at"].dt.epoch("us").to_numpy()
+        return Bucket._marked(files, events, times, np.sort(hash_texts(events["event_id"])))
+
+    @staticmethod
+    def _marked(
+        files: tuple[DataFile, ...], events: pl.DataFrame, times: NDArray[np.int64], hashes: NDArray[np.uint64]
+    ) -> Bucket:
         runs = events["user_id"].rle().struct.unnest()
         first = np.concatenate([[0], np.cumsum(runs["len"].to_numpy().astype(np.int64))])
         place = {user: k for k, user in enumerate(runs["value"].to_list())}
-        times = events["occurred_at"].dt.epoch("us").to_numpy()
-        hashes = np.sort(hash_texts(events["event_id"]))
         size = int(events.estimated_size()) + (16 + _ENCODED_BYTES) * events.height + 120 * len(place)
         return Bucket(files, events, place, first, times, hashes, size)
+
+    def joined(self, files: tuple[DataFile, ...], new: pl.DataFrame) -> Bucket:
+        """The bucket with these sorted events too, which came with the files that it lacks: what reading all anew would give."""
+        users = new["user_id"].unique(maintain_order=True).to_list()
+        spans = np.array([self._span(user) for user in users], np.int64).reshape(-1, 2)
+        known, strangers = list(self.place), [k for k, user in enumerate(users) if user not in self.place]
+        for k in strangers:
+            spans[k] = self.first[bisect_left(known, users[k])]
+        places = self._places(users, spans, spans[:, 0], new)
+        order = np.insert(np.arange(self.events.height), places, self.events.height + np.arange(new.height))
+        events = pl.concat([self.events, new]).select(pl.all().gather(pl.Series(order)))
+        times = np.insert(self.times, places, new["occurred_at"].dt.epoch("us").to_numpy())
+        hashes = np.sort(hash_texts(new["event_id"]))
+        return self._marked(files, events, times, np.insert(self.hashes, np.searchsorted(self.hashes, hashes), hashes))
 
     def encoded(self, encoder: Encoder) -> EncodedShard:
         """The bucket encoded; kept for the encoder that asked last."""
@@ -84,12 +104,12 @@ class Bucket:
         lengths = spans[:, 1] - spans[:, 0]
         ends = np.cumsum(lengths)
         rows = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(spans[:, 0] - (ends - lengths), lengths)
+        own = self.events.select(pl.all().gather(pl.Series(rows)))
         if tail.is_empty():
-            return self.events.select(pl.all().gather(pl.Series(rows)))
-        whole = pl.concat([self.events, tail])
+            return own
         places = self._places(users, spans, ends - lengths, tail)
-        rows = np.insert(rows, places, self.events.height + np.arange(tail.height))
-        return whole.select(pl.all().gather(pl.Series(rows)))
+        order = np.insert(np.arange(own.height), places, own.height + np.arange(tail.height))
+        return pl.concat([own, tail]).select(pl.all().gather(pl.Series(order)))
 
     def rows_of(self, user: str) -> int:
         """How many events of a user are in it."""
@@ -113,19 +133,24 @@ class Bucket:
     ) -> NDArray[np.int64]:
         """Before which of the users' rows each row of the tail belongs."""
         rank = {user: k for k, user in enumerate(users)}
-        places = np.empty(tail.height, np.int64)
+        runs = tail["user_id"].rle().struct.unnest()
         moments, ids = tail["occurred_at"].dt.epoch("us").to_numpy(), tail["event_id"]
-        for i, user in enumerate(tail["user_id"].to_list()):
+        places, row = np.empty(tail.height, np.int64), 0
+        for count, user in zip(runs["len"].to_list(), runs["value"].to_list(), strict=True):
             k = rank[user]
             start, end = spans[k]
-            at = int(np.searchsorted(self.times[start:end], moments[i], side="right"))
-            while (
-                at
-                and self.times[start + at - 1] == moments[i]
-                and self.events["event_id"][int(start + at - 1)] > ids[i]
-            ):
-                at -= 1
-            places[i] = begins[k] + at
+            late = moments[row : row + count]
+            at = np.searchsorted(self.times[start:end], late, side="right")
+            ties = np.flatnonzero(self.times[start + at - 1] == late) if end > start else ()
+            for i in ties:
+                while (
+                    at[i]
+                    and self.times[start + at[i] - 1] == late[i]
+                    and self.events["event_id"][int(start + at[i] - 1)] > ids[row + int(i)]
+                ):
+                    at[i] -= 1
+            places[row : row + count] = begins[k] + at
+            row += count
         return places
 
 
@@ -216,7 +241,7 @@ class Histories:
             with self._lock:
                 held, files = self._kept.get(bucket), tuple(self._lake.files(bucket))
                 if held is None or held.files != files:
-                    held = self._loaded(bucket)
+                    held = self._loaded(bucket, held)
             yield held.history(sorted({*held.place, *late["user_id"].to_list()}), late)
 
     def _begin(self) -> int:
@@ -265,13 +290,20 @@ class Histories:
             behind = rows[-1][0]
         return np.concatenate(numbers), np.concatenate(buckets)
 
-    def _loaded(self, number: int) -> Bucket:
+    def _loaded(self, number: int, held: Bucket | None) -> Bucket:
         """A bucket as it is in the lake now: files that were joined into others since the last look may be gone."""
         try:
-            return Bucket.of(tuple(self._lake.files(number)), self._lake.read_bucket(number))
+            return self._read_bucket(number, held)
         except FileNotFoundError:
             self._lake.refresh()
-            return Bucket.of(tuple(self._lake.files(number)), self._lake.read_bucket(number))
+            return self._read_bucket(number, None)
+
+    def _read_bucket(self, number: int, held: Bucket | None) -> Bucket:
+        """Of a bucket that is held already, only the files that have come are read."""
+        files = tuple(self._lake.files(number))
+        if held is None or not set(held.files) < set(files):
+            return Bucket.of(files, self._lake.read_bucket(number))
+        return held.joined(files, self._lake.read_files([f for f in files if f not in set(held.files)]))
 
     def _buckets_of(self, users: Sequence[str]) -> NDArray[np.int32]:
         return buckets_of(pl.Series(users, dtype=pl.String), self._lake.bucket_count)
@@ -280,7 +312,7 @@ class Histories:
         files = tuple(self._lake.files(number))
         held = self._kept.pop(number, None)
         if held is None or held.files != files:
-            held = self._loaded(number)
+            held = self._loaded(number, held)
         self._kept[number] = held
         while len(self._kept) > 1 and self.held_bytes > self._memory:
             self._kept.popitem(last=False)
