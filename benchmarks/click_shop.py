@@ -58,7 +58,8 @@ class Trial:
     def learn_and_ask(self, model: str, more: Columns | None = None) -> Matrix:
         """Margins at the judged moment of a registered model, with more columns or without."""
         setting = self.ready.setting_at(self.ready.until_us)
-        known, asked = (rows_with_model_columns(rows, setting) for rows in (self.ready.rows, self.asked.rows))
+        given = (self.ready.rows.known_at(self.ready.until_us), self.asked.rows)
+        known, asked = (rows_with_model_columns(rows, setting) for rows in given)
         if more:
             known, asked = joined(known, more(self, known)), joined(asked, more(self, asked))
         return fit_and_ask(model, known, asked, replace(setting, checkpoints=None))

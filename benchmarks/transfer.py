@@ -198,7 +198,8 @@ def make_task(old: dict[str, Lake], new: Path, until: datetime, known: datetime)
     config = load_config(new / "ebbtide.toml", environ={}, overrides={"train": {"max_cutoffs": 8}})
     ready = prepare(config, new, until=until, progress=silent, held_out=1, entries=MODELS)
     setting = ready.setting_at(ready.until_us)
-    pool, asked = (rows_with_model_columns(r, setting) for r in (ready.rows, cohort_rows(ready, until, known).rows))
+    given = (ready.rows.known_at(ready.until_us), cohort_rows(ready, until, known).rows)
+    pool, asked = (rows_with_model_columns(rows, setting) for rows in given)
     return Task(old, until, ready, pool, asked)
 
 

@@ -14,7 +14,7 @@ from tests.pipeline.conftest import UNTIL, OpenShop, SmallShop
 from ebbtide.churn.labels import NEVER_US
 from ebbtide.core.errors import DataError
 from ebbtide.core.progress import silent
-from ebbtide.core.windows import from_us
+from ebbtide.core.windows import from_us, to_us
 from ebbtide.events.lake import Lake
 from ebbtide.events.tables import append_rows
 from ebbtide.models.base import Rows
@@ -22,6 +22,8 @@ from ebbtide.models.exposures import Exposures, Rule
 from ebbtide.models.registry import candidates
 from ebbtide.models.undone import learnable
 from ebbtide.pipeline.backtest import backtest
+from ebbtide.pipeline.compare import compare
+from ebbtide.pipeline.continuing import continue_training
 from ebbtide.pipeline.rehearsal import rehearse
 from ebbtide.pipeline.train import Prepared, prepare
 from ebbtide.pipeline.treated import check_untreated, known_exposures
@@ -136,6 +138,20 @@ def test_a_backtest_says_how_many_are_not_judged(treated_shop: SmallShop) -> Non
     report = backtest(treated_shop.config, treated_shop.root, moments=4, model="recency")
     assert any(m.treated for m in report.moments)
     assert any("with an action not judged" in t.en for t in report.lines())
+
+
+@pytest.mark.parametrize("rule", ["keep", "leave_out", "model"])
+def test_comparing_and_going_on_judge_the_untreated_too(treated_shop: SmallShop, rule: str) -> None:
+    shop = treated_shop.with_train(treated=rule)
+    then = shop.train(model="logistic", until=UNTIL - 10 * D)
+    assert then.verdict.test is not None
+    compared = compare(shop.config, shop.root, models=["logistic"], until=UNTIL)
+    went_on = continue_training(shop.config, shop.root, until=UNTIL)
+    assert went_on.continuation is not None
+    assert went_on.verdict.test is not None
+    untreated = _ready(shop).rows.at(to_us(UNTIL - 30 * D)).untreated()
+    assert compared.users == went_on.continuation.users == went_on.verdict.test.users == len(untreated)
+    assert went_on.treated.rule == rule
 
 
 @pytest.mark.parametrize("model", ["logistic", "auto", "rnn"])
