@@ -226,6 +226,42 @@ def test_what_follows_and_the_scores_happen_both_or_not_at_all(service: Service,
     assert rescore_touched(service.live, limit=10**6).users == late["user_id"].n_unique()
 
 
+def test_many_scores_are_stored_in_parts_and_a_crash_between_them_loses_and_repeats_nothing(
+    service: Service, late: pl.DataFrame, batch: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows from a score happens once: scored again, a user's score has not changed. The events are named at the end."""
+    monkeypatch.setattr("ebbtide.pipeline.rescoring.STORED_AT_ONCE", 20)
+    rescore_everybody(service.live)
+    service.tell(late)
+    moved, parts, fails_at = dict[str, float](), list[Change](), 3
+
+    def react(connection: Connection, change: Change) -> None:
+        parts.append(change)
+        if len(parts) == fails_at:
+            raise KeyboardInterrupt
+        for user, row in change.after.items():
+            old = change.before.get(user)
+            if old is None or old.churn_probability != row.churn_probability:
+                assert user not in moved
+                moved[user] = row.churn_probability
+
+    with pytest.raises(KeyboardInterrupt):
+        rescore_touched(service.live, react=react, limit=10**6)
+    assert len(moved) in range(1, 41)
+    parts.clear()
+    fails_at = 0
+    users = late["user_id"].unique().to_list()
+    assert rescore_touched(service.live, react=react, limit=10**6).users == len(users)
+    assert sorted(user for change in parts for user in change.touched) == sorted(users)
+    assert [change.up_to for change in parts[:-1]] == [0] * (len(parts) - 1)
+    assert (parts[-1].since, parts[-1].up_to) == (0, late.height)
+    stored = service.live.scores.of_users("shop", users)
+    assert moved.items() <= {user: row.churn_probability for user, row in stored.items()}.items()
+    expected = dict(batch.select("user_id", "churn_probability").iter_rows())
+    found = {user: row.churn_probability for user, row in stored.items()}
+    assert found == pytest.approx({user: expected[user] for user in found}, abs=1e-9)
+
+
 def test_silence_alone_moves_a_score_and_ends_eligibility(service: Service, late: pl.DataFrame) -> None:
     service.tell(late)
     first = rescore_everybody(service.live)

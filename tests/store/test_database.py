@@ -98,3 +98,30 @@ def test_a_question_to_a_file_that_went_away_is_an_error_to_try_again(tmp_path: 
     with pytest.raises(RetryError, match="does not answer"):
         opened.first("select position from cursors where shop_id = {}", ("a",))
     opened.close()
+
+
+def test_whoever_waits_for_the_one_writer_is_next_and_gives_up_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Database.open(f"sqlite:///{tmp_path}/service.db") for _ in range(2))
+    row = {"shop_id": "a", "name": "n", "position": 1, "at_us": 0}
+
+    def write() -> None:
+        with second.write() as connection:
+            connection.execute(insert(cursors).values(row))
+
+    with ThreadPoolExecutor(1) as pool:
+        with first.write():
+            waiting = pool.submit(write)
+            assert not waiting.done()
+        waiting.result()
+    monkeypatch.setattr("ebbtide.store.database._PATIENCE_SECONDS", 0.01)
+    with first.write(), pytest.raises(RetryError, match="does not answer"):
+        write()
+    write_again = {**row, "name": "m"}
+    with second.write() as connection:
+        connection.execute(insert(cursors).values(write_again))
+    with first.read() as connection:
+        assert len(connection.execute(select(cursors)).all()) == 2
+    for database in (first, second):
+        database.close()

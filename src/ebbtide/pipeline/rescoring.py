@@ -1,11 +1,13 @@
 """Re-scoring: users whom events have touched, a few at a time, and everybody now and then, since silence alone raises risk.
 
-What follows from new scores (alerts) is decided inside the transaction that stores them and moves the cursor on: after a
-crash both have happened or neither has.
+What follows from new scores (alerts) is decided inside the transaction that stores them: after a crash both have happened or
+neither has. Scores of many users are stored a part at a time, between which whoever brings events has a turn; the cursor moves on
+with the last part, and who was stored before a crash is only scored once more.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +22,16 @@ from ebbtide.store.inbox import SCORED, Cursors
 from ebbtide.store.scores import StoredScore
 
 CURSOR = SCORED
+STORED_AT_ONCE = 3_000
+"""Users whose scores one transaction stores: it keeps the store's one writer for some 30 ms."""
 
 
 @dataclass(frozen=True)
 class Change:
     """Scores before and after, by user; a user without a score was, or is, not eligible.
 
-    `touched`: users of new events, which are those of the inbox behind number `since`, up to and with `up_to`.
+    `touched`: users of new events. The events themselves, those of the inbox behind number `since`, up to and with `up_to`, are
+    named once, with the last part of their users; both numbers are 0 until then.
     """
 
     shop: LiveShop
@@ -94,14 +99,19 @@ def _store(
 
     Who was set aside keeps the last score until the next full run.
     """
-    rows = stored_scores(found.scored, shop.served)
-    before = shop.scores.of_users(shop.shop_id, users)
-    after = {row.user_id: row for row in rows}
-    since, up_to = events or (0, 0)
-    with shop.database.write() as connection:
-        shop.scores.put_within(connection, shop.shop_id, rows)
-        gone = [u for u in users if u in before and u not in after and u not in found.aside]
-        shop.scores.remove_within(connection, shop.shop_id, gone)
-        react(connection, Change(shop, as_of, before, after, users if events else (), since, up_to))
-        if events:
-            Cursors.move(connection, shop.shop_id, CURSOR, up_to, to_us(as_of))
+    known, pause = {row.user_id: row for row in stored_scores(found.scored, shop.served)}, 0.0
+    for start in range(0, max(len(users), 1), STORED_AT_ONCE):
+        part = users[start : start + STORED_AT_ONCE]
+        before, after = shop.scores.of_users(shop.shop_id, part), {user: known[user] for user in part if user in known}
+        is_last = start + STORED_AT_ONCE >= len(users)
+        since, up_to = events if events and is_last else (0, 0)
+        gone = [u for u in part if u in before and u not in after and u not in found.aside]
+        time.sleep(pause)
+        with shop.database.write() as connection:
+            started = time.monotonic()
+            shop.scores.put_within(connection, shop.shop_id, list(after.values()))
+            shop.scores.remove_within(connection, shop.shop_id, gone)
+            react(connection, Change(shop, as_of, before, after, part if events else (), since, up_to))
+            if events and is_last:
+                Cursors.move(connection, shop.shop_id, CURSOR, up_to, to_us(as_of))
+        pause = (time.monotonic() - started) / 2

@@ -31,7 +31,7 @@ _INBOX_LOCK = 0x0EBB71DE  # any number that no other program on the server uses 
 _WRITE = "ebbtide_write"
 _MIGRATING = Lock()
 """Alembic keeps what it does in globals: one migration at a time in a process, of whatever database."""
-_PATIENCE_SECONDS, _LOOK_SECONDS = 30.0, 0.02
+_PATIENCE_SECONDS, _LOOK_SECONDS, _TURN_SECONDS = 30.0, 0.02, 0.002
 _VALUES_AT_ONCE = 999
 _MEMORY = ("cache_size = -16384", "wal_autocheckpoint = 32768")
 """16 MiB a connection at most; a log of 128 MiB before whoever commits moves it into the file, if no keeper did (`store.keeper`)."""
@@ -209,6 +209,8 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as fault:
         raise _away(_first_line(fault)) from None
+    except sqlite3.OperationalError as fault:
+        raise _away(str(fault)[:120]) from None
     except DBAPIError as fault:
         if not fault.connection_invalidated:
             raise
@@ -272,5 +274,26 @@ def _write_ahead(connection: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("begin immediate" if writes else "begin")
+    if connection.get_execution_options().get(_WRITE, False):
+        _begin_writing(connection.connection.dbapi_connection)
+    else:
+        connection.exec_driver_sql("begin")
+
+
+def _begin_writing(connection: Any) -> None:
+    """Wait for the store's one writer, looking every moment. SQLite itself looks ever more rarely, up to ten times a second,
+    and whoever comes in between goes first."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    connection.execute("pragma busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("begin immediate")
+            except sqlite3.OperationalError as fault:
+                if "locked" not in str(fault) or time.monotonic() > end:
+                    raise
+                time.sleep(_TURN_SECONDS)
+            else:
+                return
+    finally:
+        connection.execute(f"pragma busy_timeout = {int(1000 * _PATIENCE_SECONDS)}")
