@@ -90,7 +90,7 @@ def test_what_was_pruned_is_let_go_of_and_memory_is_bounded(monkeypatch: pytest.
 
 def test_keys_whose_first_halves_are_equal_are_told_apart() -> None:
     halves = np.array([[1, 1], [1, 2], [1, 3], [2, 1]], np.uint64)
-    run = Run.of(halves, 4)
+    run = Run.of(*halves.T, 4)
     assert run.longest == 3
     asked = np.array([[0, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1]], np.uint64)
     assert run.holds(asked).tolist() == [False, True, True, False, True, False, False]

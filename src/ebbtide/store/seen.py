@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 KEY_BYTES = 16
 AT_ONCE = 1 << 17
 """Rows that are learnt at once."""
-_NEWEST, _RUN = 1 << 16, 1 << 21
+_NEWEST, _RUN = 1 << 16, 1 << 20
 _MOST = 1 << 24
 """Keys that are remembered: 256 MiB. Repeats of older events are recognised where they land."""
 
@@ -40,17 +40,18 @@ class Run:
     longest: int
 
     @staticmethod
-    def of(halves: NDArray[np.uint64], last_seq: int) -> Run:
-        """Of keys (N, 2)."""
-        order = np.argsort(halves[:, 0])
-        first = halves[order, 0]
-        starts = np.flatnonzero(np.concatenate([[True], first[1:] != first[:-1], [True]]))
-        return Run(first, halves[order, 1], last_seq, int(np.diff(starts).max(initial=0)))
+    def of(first: NDArray[np.uint64], second: NDArray[np.uint64], last_seq: int) -> Run:
+        """Of keys in any order."""
+        order = np.argsort(first)
+        first = first[order]
+        equal = first[1:] == first[:-1]
+        longest = 1 if not equal.any() else int(np.diff(np.flatnonzero(np.concatenate([[True], ~equal, [True]]))).max())
+        return Run(first, second[order], last_seq, longest)
 
     def joined(self, newer: Run) -> Run:
         """This one and the next."""
-        both = np.concatenate([np.column_stack([r.first, r.second]) for r in (self, newer)])
-        return Run.of(both, newer.last_seq)
+        first, second = ((self.first, newer.first), (self.second, newer.second))
+        return Run.of(np.concatenate(first), np.concatenate(second), newer.last_seq)
 
     def holds(self, halves: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of these keys (N, 2), ascending by their first half, are in it."""
@@ -121,7 +122,8 @@ class Seen:
     def _freeze(self, last_seq: int, oldest: int) -> None:
         """The newest keys become a run; runs of like size are joined, and those of which no event is left go."""
         runs = [run for run in self._runs if run.last_seq >= oldest]
-        runs.append(Run.of(_halves(list(self._newest)), last_seq))
+        first, second = _halves(list(self._newest)).T
+        runs.append(Run.of(first, second, last_seq))
         while len(runs) > 1 and _are_alike(len(runs[-2].first), len(runs[-1].first)):
             newer = runs.pop()
             runs[-1] = runs[-1].joined(newer)
