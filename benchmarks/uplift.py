@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ebbtide.actions.boosters import TreeSizes, boost
 from ebbtide.actions.choosing import compare, cross_fitted, held_out, mean_qini
-from ebbtide.actions.learners import LEARNERS, expected_outcomes
+from ebbtide.actions.learners import CONSIDERED, LEARNERS, expected_outcomes
 from ebbtide.actions.trial import CONTROL, Trial
 from ebbtide.actions.uplift import judge
 from ebbtide.evaluation.policy_value import doubly_robust_scores, targeting_terms, top_choice
@@ -75,13 +75,14 @@ def hillstrom(file: Path, mail: str) -> None:
     order = np.random.default_rng(0).permutation(len(trial))
     learn, test = trial.take(order[: len(order) // 2]), trial.take(order[len(order) // 2 :])
     started = time.perf_counter()
-    figures = compare(learn)
-    winner = next(iter(figures))
+    compared = compare(learn, tuple(LEARNERS))
+    winner = next(name for name in compared.won if name in CONSIDERED)
     print(f"\n{mail}: {len(learn):,} rows train, {len(test):,} test; random {told(random_qini(test.y, test.arm))}")
-    for name, inside in figures.items():
+    for name, won in compared.won.items():
         effect = LEARNERS[name].fit(learn, TreeSizes(), 0).effects(test.X)[:, 0]
         qini = evaluate_uplift(test.y, effect, test.arm).qini
-        print(f"  {name:7s} while choosing {inside:.4f}, test {told(qini)}{'  <- chosen' if name == winner else ''}")
+        print(f"  {name:7s} while choosing {1000 * won:+.2f} won per 1,000 over all budgets, Qini {compared.qini[name]:.4f}; test {told(qini)}"
+              f"{'  <- chosen' if name == winner else ''}")  # fmt: skip
     verdict = judge(trial, held_out(trial))
     for words, win in (("everyone", verdict.over_everyone), ("risk", verdict.over_risk)):
         print(f"  held out: over {words} {told(win.overall)}, in each half (80 %) {', '.join(map(told, win.folds))}")
@@ -112,7 +113,9 @@ def shop(config: SimulationConfig, asked: argparse.Namespace) -> None:
 def learn_and_win(known: SimulatedTrial, trial: Trial, learners: list[str], oracle: float, most: float) -> None:
     """What each learner wins among the users asked about, beside risk, the oracle, and the best that the log can show."""
     figures = while_choosing(trial, learners)
-    winners = {by: max(figures, key=lambda name: figures[name][by]) for by in CRITERIA}
+    winners = {
+        by: max(figures, key=lambda name: figures[name][by]) for by in CRITERIA
+    }  # the product chooses by all budgets
     untreated = trial.take(trial.arm == CONTROL)
     chance_of_order = boost(untreated.X, untreated.y, sizes=TreeSizes(rounds=160), seed=0).predict(known.X)
     best = int(np.argmax([trial.y[trial.arm == t].mean() for t in trial.treatments]))
@@ -129,8 +132,8 @@ def learn_and_win(known: SimulatedTrial, trial: Trial, learners: list[str], orac
 
 
 def while_choosing(trial: Trial, learners: list[str]) -> dict[str, dict[str, float]]:
-    """By learner, on users whom it had not seen: mean Qini, by which the choice is made; and what targeting by it wins, by
-    doubly robust scores, over all budgets and at 10 %."""
+    """By learner, on users whom it had not seen: mean Qini, and what targeting by it wins, by doubly robust scores, over all
+    budgets, by which the choice is made, and at 10 %."""
     expected = expected_outcomes(trial, TreeSizes(), 0)
     scores = doubly_robust_scores(trial.y, trial.arm, trial.propensity, expected)
     rows, found = np.arange(len(trial)), {}

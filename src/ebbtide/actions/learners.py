@@ -117,6 +117,9 @@ LEARNERS: Mapping[str, Learner] = {
         Learner("mean", Text("the mean of S, DR and linear", "S、DR 与线性的平均"), fit_mean),
     )
 }
+CONSIDERED = tuple(name for name in LEARNERS if name != "odds")
+"""The learners among which `auto` chooses: those that look for who is moved more. One shift of the odds supposes that who orders
+anyway is moved more, whatever the data say; it is there to be asked for."""
 
 
 def expected_outcomes(trial: Trial, sizes: TreeSizes, seed: int, *, folds: int = 3) -> Vector:

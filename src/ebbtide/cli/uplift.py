@@ -90,7 +90,10 @@ def uplift(
         str,
         typer.Option(
             metavar="NAME",
-            help=both("s, t, x, dr, ct, linear, odds, mean or auto", "s、t、x、dr、ct、linear、odds、mean 或 auto"),
+            help=both(
+                "s, t, x, dr, ct, linear, mean, odds, or auto: the best of all but odds",
+                "s、t、x、dr、ct、linear、mean、odds，或 auto：除 odds 外最好的一个",
+            ),
         ),
     ] = "auto",
     encoding: Annotated[

@@ -10,7 +10,7 @@ import polars as pl
 
 from ebbtide.actions.boosters import TreeSizes
 from ebbtide.actions.choosing import held_out
-from ebbtide.actions.learners import LEARNERS
+from ebbtide.actions.learners import CONSIDERED, LEARNERS
 from ebbtide.actions.randomness import RandomnessTest, check_randomness
 from ebbtide.actions.trial import Trial
 from ebbtide.actions.uplift import Judgement, judge
@@ -138,7 +138,7 @@ def uplift_table(
 def chosen_learners(learner: str | None) -> tuple[str, ...]:
     """The learners to compare. Raises InputError for a name that there is not."""
     if learner is None or learner == "auto":
-        return tuple(LEARNERS)
+        return CONSIDERED
     if learner not in LEARNERS:
         known = ", ".join(("auto", *LEARNERS))
         raise InputError(f"there is no learner of this name; there are {known}", f"没有该名称的学习器；可用：{known}")

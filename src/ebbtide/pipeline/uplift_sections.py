@@ -70,10 +70,16 @@ def win_section(judged: Judgement) -> Section:
 
 def learner_section(judged: Judgement) -> Section:
     """The figures by which learners were chosen: not those that count, which come from rows held out."""
+    held = judged.held_out
     rows = tuple(
-        (LEARNERS[name].words, qini, judged.held_out.chosen.count(name)) for name, qini in judged.held_out.qini.items()
+        (LEARNERS[name].words, won, held.qini[name], held.chosen.count(name)) for name, won in held.won.items()
     )
-    columns = (Text("learner", "学习器"), Text("Qini while choosing", "选择时的 Qini"), Text("chosen", "被选次数"))
+    columns = (
+        Text("learner", "学习器"),
+        Text("won per user over all budgets, while choosing", "选择时所有预算的人均收益"),
+        Text("Qini then", "当时的 Qini"),
+        Text("chosen", "被选次数"),
+    )
     return Section(Text("Learners", "学习器"), (), columns, rows)
 
 
