@@ -115,7 +115,7 @@ def test_a_gan_learns_centres_spreads_and_what_is_unknown():
     rng = np.random.default_rng(0)
     z = np.column_stack([rng.normal(1.5, 0.3, 600), rng.normal(-1, 1, 600), rng.normal(0, 1, 600)])
     z[:, 2] = np.where(rng.random(600) < 0.5, np.nan, z[:, 2])
-    made = imagined_rows(z.astype(np.float32), 2000, seed=0, steps=300)
+    made = imagined_rows(z.astype(np.float32), 2000, seed=0, steps=600)
     np.testing.assert_allclose(np.nanmean(made, axis=0)[:2], [1.5, -1], atol=0.35)
     assert 0.1 < made[:, 0].std() < 0.6
     assert 0.5 < made[:, 1].std() < 1.5
