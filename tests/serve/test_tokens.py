@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ def test_a_good_token_opens_its_scopes_in_its_shop(provider: str) -> None:
         {"exp": 1_700_000_000},
         {"exp": None},
         {"sub": None},
+        {"sub": ""},
         {"key": "", "algorithm": "none"},
         {"nbf": 4_000_000_000},
     ],
@@ -102,9 +104,65 @@ def test_the_public_key_is_no_shared_secret(provider: str) -> None:
     assert reader(provider).read(forged) is None
 
 
-def test_without_the_provider_nothing_opens_and_nothing_breaks() -> None:
-    assert reader("http://127.0.0.1:1").read(token("http://127.0.0.1:1")) is None
+@pytest.mark.parametrize("algorithm", ["ES256", "ES512", "EdDSA", "PS256", "HS512", "none", "XY1", None, 5])
+def test_an_algorithm_that_is_not_the_keys_opens_nothing(provider: str, algorithm: object) -> None:
+    """The key's id is public, so anybody can name it beside any algorithm."""
+    head, body = (jwt.utils.base64url_encode(json.dumps(part).encode()).decode() for part in (
+        {"alg": algorithm, "kid": "one"}, {"iss": provider, "aud": "ebbtide", "sub": "ana", "exp": time.time() + 600},
+    ))  # fmt: skip
+    assert reader(provider).read(f"{head}.{body}.AAAA") is None
+
+
+@pytest.mark.parametrize("claim", [{"exp": "4000000000"}, {"exp": 1e300}, {"scope": 5}, {"scope": [["admin"], 7]}])
+def test_odd_claims_of_the_provider_break_nothing(provider: str, claim: dict[str, Any]) -> None:
+    found = reader(provider).read(token(provider, **claim))
+    assert found is None or "admin" not in found.scopes
+
+
+def test_without_the_provider_callers_are_told_to_come_again_and_it_is_left_alone_for_a_while(site: Site) -> None:
+    """A listener that never answers; whoever sends made-up tokens must not hold threads by it, one token after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        tokens = reader(url)
+        tokens._keys.timeout = 0.2
+        site.service.gate._tokens = tokens
+        for kid in ("one", "two", "three"):
+            headers = {"Authorization": f"Bearer {token(url, kid=kid)}"}
+            answer = site.client.get("/v1/models", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+            assert url not in answer.text
+        silent.settimeout(0.5)
+        silent.accept()[0].close()
+        with pytest.raises(TimeoutError):
+            silent.accept()  # it was asked once
     assert not Tokens.is_token("ebb_1_2")
+
+
+def test_tokens_wait_for_the_provider_apart_from_the_work_for_others(site: Site, provider: str) -> None:
+    """However many tokens wait for the provider's keys, threads are left for calls with keys."""
+    tokens, open_now = reader(provider), threading.Event()
+    site.service.gate._tokens = tokens
+    tokens.read = lambda _: open_now.wait(20) and None  # type: ignore[assignment, method-assign, return-value, func-returns-value]
+    calls = [
+        threading.Thread(target=site.client.get, args=("/v1/models",), kwargs={"headers": {"Authorization": f"Bearer a.b.{n}"}})
+        for n in range(50)
+    ]  # fmt: skip
+    for call in calls:
+        call.start()
+    try:
+        assert site.call("GET", "/v1/alerts", scope="alerts:read").status_code == 200
+        assert not open_now.is_set()
+    finally:
+        open_now.set()
+        for call in calls:
+            call.join()
+
+
+@pytest.mark.parametrize("issuer", ["example.org", "ftp://example.org", "http://[example"])
+def test_an_issuer_that_is_no_address_is_told_before_anything_starts(issuer: str) -> None:
+    with pytest.raises(ConfigError, match="https://"):
+        reader(issuer)
 
 
 def test_a_provider_without_an_audience_is_refused(provider: str) -> None:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import anyio
 import anyio.to_thread
 from fastapi import Request
 
@@ -24,6 +25,8 @@ from ebbtide.store.keys import Key, Keys
 REMEMBERED_SECONDS = 2.0
 _MOST, _LONGEST = 10_000, 16_384
 """Secrets that are remembered, by their hash, and characters of the longest that is looked at."""
+_TOKENS_AT_ONCE = 4
+"""Threads that may wait for the provider of tokens, so that they leave some for whoever has a key."""
 _SEND = Text(
     "send `Authorization: Bearer KEY` with a live key; `ebbtide keys create` makes one",
     "请发送 `Authorization: Bearer KEY`，并使用有效密钥；`ebbtide keys create` 可创建",
@@ -56,6 +59,7 @@ class Gate:
         self._keys, self._now_us, self._rate, self._burst, self._tokens = keys, now_us, rate, burst, tokens
         self._known: OrderedDict[bytes, tuple[float, Caller | None]] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._readers = anyio.CapacityLimiter(_TOKENS_AT_ONCE)
 
     async def admit(self, request: Request, scope: str) -> Caller:
         """The caller, if the key is live, allows the scope and is not too fast.
@@ -90,7 +94,7 @@ class Gate:
         known = self._known.get(name)
         if known is None or now - known[0] >= REMEMBERED_SECONDS:
             if self._tokens is not None and self._tokens.is_token(secret):
-                found = await anyio.to_thread.run_sync(self._tokens.read, secret)
+                found = await anyio.to_thread.run_sync(self._tokens.read, secret, limiter=self._readers)
             else:
                 found = self._keys.find(secret, now_us=self._now_us())
             known = self._known[name] = (now, Caller(found.key_id, found.shop_id, found) if found else None)

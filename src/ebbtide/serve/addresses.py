@@ -9,7 +9,11 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 Address = IPv4Address | IPv6Address
 _METADATA = {ip_address("169.254.169.254"), ip_address("fd00:ec2::254"), ip_address("100.100.100.200")}
 """Where clouds give credentials to whoever asks from inside."""
-_NAT64 = IPv6Network("64:ff9b::/96")
+_CARRIERS = tuple(map(IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""The last 32 bits are an IPv4 address: NAT64 (RFC 6052), IPv4-compatible (RFC 4291), translated (RFC 2765)."""
+_NEVER = tuple(map(IPv6Network, ("64:ff9b:1::/48", "fec0::/10")))
+"""NAT64 of a network's own (RFC 8215), which leads to whatever that network says; the old site-local addresses."""
+_LOCAL = ip_address("::1")
 
 
 async def resolve(host: str, port: int) -> list[Address]:
@@ -35,6 +39,8 @@ def may_call(address: Address, *, allow_private: bool = False) -> bool:
     inner = _carried(address)
     if inner is not None and not may_call(inner, allow_private=allow_private):
         return False
+    if any(address in network for network in _NEVER):
+        return False
     if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
     if inner is not None:
@@ -43,10 +49,10 @@ def may_call(address: Address, *, allow_private: bool = False) -> bool:
 
 
 def _carried(address: Address) -> IPv4Address | None:
-    """The IPv4 address inside: mapped, 6to4, Teredo's client, or behind NAT64."""
-    if isinstance(address, IPv4Address):
+    """The IPv4 address inside: mapped, 6to4, Teredo's client, or in the last bits of a carrier."""
+    if isinstance(address, IPv4Address) or address == _LOCAL:
         return None
-    if address in _NAT64:
+    if any(address in network for network in _CARRIERS):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)

@@ -133,7 +133,8 @@ def test_a_name_that_leads_inside_is_refused_and_nobody_is_called(
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.1.1", "100.100.100.200", "0.0.0.0",
      "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1",
-     "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "192.0.2.1"],
+     "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::", "::7f00:1", "::a00:1", "::ffff:0:7f00:1", "fec0::1",
+     "2001:db8::1", "192.0.2.1"],
 )  # fmt: skip
 def test_addresses_inside_are_refused(address: str) -> None:
     assert not may_call(ip_address(address))
@@ -146,7 +147,9 @@ def test_public_addresses_are_called(address: str) -> None:
     assert may_call(ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "fd00:ec2::254", "0.0.0.0", "224.0.0.1"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "fe80::1", "fd00:ec2::254", "0.0.0.0", "224.0.0.1"],
+)  # fmt: skip
 def test_some_addresses_are_refused_even_where_private_ones_are_allowed(address: str) -> None:
     assert not may_call(ip_address(address), allow_private=True)
     assert may_call(ip_address("10.0.0.1"), allow_private=True)
