@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -395,18 +396,24 @@ class Workspace:
 
     def doctor(self) -> Diagnosis:
         """Is everything in order to run here, and what is to be done where it is not? Changes nothing."""
-        return diagnose(self.path, datetime.now(UTC), more=self._broker_checks())
+        return diagnose(self.path, datetime.now(UTC), more=self._service_checks())
 
-    def _broker_checks(self) -> list[Check]:
+    def _service_checks(self) -> list[Check]:
         try:
-            stream = self.config.stream
+            config = self.config
         except EbbtideError:
             return []  # told by the doctor
-        if stream.broker == "none":
-            return []
-        from ebbtide.serve.broker_check import broker_check  # noqa: PLC0415 - needs the extra
+        found: list[Check] = []
+        parts = config.channel or config.serve.oidc_issuer or config.serve.redis
+        if parts and all(find_spec(name) for name in ("jwt", "redis", "standardwebhooks")):
+            from ebbtide.serve.parts_check import part_checks  # noqa: PLC0415 - needs the extra
 
-        return [broker_check(stream)]
+            found += part_checks(config)
+        if config.stream.broker != "none":
+            from ebbtide.serve.broker_check import broker_check  # noqa: PLC0415 - needs the extra
+
+            found.append(broker_check(config.stream))
+        return found
 
     @property
     def models(self) -> Models:

@@ -88,6 +88,13 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError):  # TypeError: a key of another kind than the algorithm needs
             return None
 
+    def published(self) -> int:
+        """How many keys the provider publishes for signing. Raises RetryError if it does not answer, or not with keys."""
+        try:
+            return len(self._keys.get_signing_keys())
+        except (jwt.PyJWTError, ValueError):
+            raise RetryError("the identity provider's keys cannot be read", "无法读取身份提供方的公钥") from None
+
     def _key(self, claims: dict[str, Any]) -> Key | None:
         shop = claims.get("shop_id", self._shops[0] if len(self._shops) == 1 else None)
         told = claims.get("scope", "")

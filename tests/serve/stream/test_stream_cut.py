@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import threading
 import uuid
@@ -16,8 +18,10 @@ from tests.serve.live import event, wait_for
 from tests.serve.proxy import Proxy
 from tests.serve.stream.conftest import SHOP
 
+from ebbtide.core.errors import RetryError
 from ebbtide.core.settings import ShopConfig
 from ebbtide.core.stream_settings import StreamConfig
+from ebbtide.serve.brokers.link import open_link
 from ebbtide.serve.stream import Stream
 from ebbtide.serve.stream_thread import StreamThread
 from ebbtide.store.database import Database
@@ -78,3 +82,16 @@ def test_a_broker_that_was_away_loses_and_doubles_nothing(
     thread.stop()
     ids = [found.fields["event_id"] for found in inbox.after(SHOP, 0, 10**6)]
     assert sorted(ids) == sorted(sent)
+
+
+def test_a_nats_server_that_is_away_is_one_line_a_try_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    async def look() -> None:
+        link = open_link(StreamConfig(broker="nats", url="nats://ana:geheim@127.0.0.1:1", topic="events"))
+        await asyncio.wait_for(link.open(), 1.0)
+
+    with caplog.at_level(logging.WARNING), pytest.raises((TimeoutError, RetryError)):
+        asyncio.run(look())
+    told = [record for record in caplog.records if record.name.startswith(("nats", "ebbtide"))]
+    assert [record.name for record in told] == ["ebbtide.stream"] * len(told)
+    assert told
+    assert not any(record.exc_info or "geheim" in record.getMessage() for record in told)

@@ -36,6 +36,11 @@ def make_link(stream: StreamConfig) -> JetStreamLink:
     return JetStreamLink(stream)
 
 
+async def _log_fault(fault: Exception) -> None:
+    """One line of our log; left alone, the library writes tracebacks with addresses."""
+    LOG.warning("NATS: %s", type(fault).__name__)
+
+
 class JetStreamLink:
     """A `Link` to NATS."""
 
@@ -46,7 +51,9 @@ class JetStreamLink:
 
     async def open(self) -> None:
         with broker_errors(*_ANSWERS):
-            self._client = await nats.connect(self._stream.url, max_reconnect_attempts=-1, connect_timeout=5)
+            self._client = await nats.connect(
+                self._stream.url, max_reconnect_attempts=-1, connect_timeout=5, error_cb=_log_fault
+            )
         self._jet = self._client.jetstream()
 
     async def close(self) -> None:
