@@ -132,7 +132,7 @@ def test_models_are_promoted_and_rolled_back(shop: Path, tmp_path: Path, answer:
     assert listed["current"] == second
     assert answer("models", "promote", first, "-w", str(folder))["current"] == first
     assert answer("models", "rollback", "-w", str(folder))["current"] == second
-    assert answer("models", "promote", "nothing", "-w", str(folder), code=2)["error"]["code"] == "input"
+    assert answer("models", "promote", "nothing", "-w", str(folder), code=2)["error"]["code"] == "unknown"
 
 
 def test_models_are_compared_on_outcomes_that_neither_saw(shop: Path, answer: Any) -> None:

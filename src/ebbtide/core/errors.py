@@ -3,7 +3,9 @@
     EbbtideError
     ├── InputError              fix the input or the flag                          exit 2
     │   ├── SourceError         a raw file or query cannot be read as described
-    │   └── RefusedError        the service refused a call of its client
+    │   ├── RefusedError        the service refused a call of its client
+    │   ├── UnknownError        nothing of that name is here
+    │   └── StateError          not possible as things stand; look at them first
     ├── ConfigError             fix ebbtide.toml (all its problems at once)        exit 2
     ├── DataError               wait for data, or ask another question             exit 3
     │   ├── SufficiencyError    too few churned or retained users, or too short a history
@@ -58,6 +60,18 @@ class RefusedError(InputError):
         told = f"{problem.get('title', 'refused')}: {problem.get('detail', '')}"
         super().__init__(told, told)
         self.problem = dict(problem)
+
+
+class UnknownError(InputError):
+    """Nothing of that name is here."""
+
+    code = "unknown"
+
+
+class StateError(InputError):
+    """Not possible as things stand: look at them first."""
+
+    code = "state"
 
 
 class ConfigError(EbbtideError):

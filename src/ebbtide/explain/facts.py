@@ -34,7 +34,7 @@ def user_facts(shard: EncodedShard, as_of: datetime, definition: ChurnDefinition
 
 def facts_of(users: ByUser, as_of: datetime, definition: ChurnDefinition) -> dict[str, Any]:
     """The columns of `user_facts` but the id."""
-    return _orders(users, as_of) | _service(users) | _rhythm(users, as_of, definition)
+    return _orders(users, as_of) | _service(users) | rhythm_of(users, as_of, definition)
 
 
 def _orders(users: ByUser, as_of: datetime) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _unsolved(events: pl.DataFrame, support: Flags) -> Flags:
     return found
 
 
-def _rhythm(users: ByUser, as_of: datetime, definition: ChurnDefinition) -> dict[str, Any]:
+def rhythm_of(users: ByUser, as_of: datetime, definition: ChurnDefinition) -> dict[str, Any]:
     """Outcome events: first, last, distinct UTC days, the usual gap between those days, and the latest return after a
     silence as long as the eligibility window."""
     outcome = users.type_is(*definition.outcome)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebbtide.core.errors import InputError, MissingBundleError, RetryError
+from ebbtide.core.errors import MissingBundleError, RetryError, StateError, UnknownError
 from ebbtide.models.bundle import Bundle, load_bundle
 
 
@@ -39,22 +39,22 @@ class Shelf:
         return load_bundle(self.folder / self._known(name or self.current_id()))
 
     def promote(self, name: str) -> None:
-        """Make a bundle current; nothing happens if it is. Raises InputError if there is none of that name."""
+        """Make a bundle current; nothing happens if it is. Raises UnknownError if there is none of that name."""
         history = self.history()
         if self._known(name) not in history[-1:]:
             self._write([*history, name])
 
     def roll_back(self) -> str:
-        """Make the bundle before the current one current again; its name. Raises InputError if there is none."""
+        """Make the bundle before the current one current again; its name. Raises StateError if there is none."""
         history = self.history()
         if len(history) < 2:
-            raise InputError("there is no earlier bundle to roll back to", "没有可回退的更早模型")
+            raise StateError("there is no earlier bundle to roll back to", "没有可回退的更早模型")
         self._write(history[:-1])
         return history[-2]
 
     def _known(self, name: str) -> str:
         if name not in self.ids():
-            raise InputError(
+            raise UnknownError(
                 "no bundle `{name}`; there are: {known}",
                 "没有模型 `{name}`；现有：{known}",
                 name=name,

@@ -20,6 +20,8 @@ from ebbtide.core.nullable import nullable, table_of
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.windows import to_us
 from ebbtide.events.schema import empty_events
+from ebbtide.explain.by_user import ByUser
+from ebbtide.explain.facts import rhythm_of
 from ebbtide.explain.outlook import Outlook, outlook_of
 from ebbtide.explain.profile_columns import in_order
 from ebbtide.explain.reference import Reference
@@ -98,6 +100,15 @@ def profile_scored(
     lapsed = (found["stage"] == "lapsed").to_numpy()
     ahead = _ahead(_outlook(shard, as_of, bundle), lapsed, as_of)
     return found.hstack([_comeback(shard, lapsed, as_of, bundle).alias("comeback_probability"), *ahead])
+
+
+def stage_now(shard: EncodedShard, as_of: datetime, band: str | None, bundle: Bundle, config: Config) -> str:
+    """The stage that the profile of one user has, without the rest of the profile. `shard`: all that was known of that user at
+    `as_of`, one event or more; `band`: None for who is not eligible."""
+    users = ByUser.of(shard)
+    facts = users.frame(rhythm_of(users, as_of, bundle.definition)).with_columns(band=pl.lit(band, pl.String))
+    stage = stage_of(as_of, bundle.definition, factor=config.profiles.silence_factor)
+    return str(facts.select(stage=stage).item())
 
 
 def _scores(shard: EncodedShard, scored: Scored, as_of: datetime, bundle: Bundle) -> list[pl.Series]:

@@ -62,6 +62,9 @@ def _unpacked(body: bytes, limit: int) -> bytes:
         raise _too_large(limit)
     if not unpacker.eof:
         raise ProblemError("bad_request", Text("the gzip is cut off", "gzip 数据不完整"))
+    if unpacker.unused_data:  # to unpack member after member is work without a bound, to leave them aside loses events
+        detail = Text("one gzip member was expected, and nothing behind it", "应只有一个 gzip 成员，其后不得有其他数据")
+        raise ProblemError("bad_request", detail)
     return whole
 
 

@@ -57,6 +57,7 @@ class Risk:
     model: str | None
     computed: str
     set_aside: Mapping[str, str] | None = None
+    stage: str | None = None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:

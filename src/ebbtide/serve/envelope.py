@@ -88,4 +88,4 @@ def _request_ids() -> Iterator[str]:
 
 def _route(scope: Scope) -> str:
     """The pattern of the address: the address itself may hold a user's id."""
-    return str(getattr(scope.get("route"), "path", "unknown"))
+    return str(getattr(scope.get("route"), "path_format", "unknown"))

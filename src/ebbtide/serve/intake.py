@@ -32,12 +32,13 @@ _TOGETHER = 4_000
 
 @dataclass
 class Call:
-    """Events of one call, checked; `idempotency`: key and body, where the caller gave a key."""
+    """Events of one call, checked; `idempotency`: key and body, where the caller gave a key; `came_us`: when it came."""
 
     shop_id: str
     events: Sequence[LiveEvent | Refusal]
     given_ids: Sequence[object]
     idempotency: tuple[str, bytes] | None = None
+    came_us: int = 0
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Tally
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from ebbtide.events.live_event import Refusal
+from ebbtide.events.live_event import LiveEvent, Refusal
 from ebbtide.pipeline.rescoring import Rescored
 from ebbtide.pipeline.set_aside import Cause
 from ebbtide.pipeline.shadow import Rivalry
@@ -86,7 +86,7 @@ class Metrics:
         )
 
     def stored(self, call: Call, answer: object) -> None:
-        """Count what became of a call's events."""
+        """Count what became of a call's events, and how old they were; repeats among accepted ones are not told apart."""
         reasons = Tally(e.reason.value for e in call.events if isinstance(e, Refusal))
         for reason, count in reasons.items():
             self.events.labels("rejected", reason).inc(count)
@@ -94,6 +94,9 @@ class Metrics:
         for result in ("accepted", "duplicate"):
             if told.get(result):
                 self.events.labels(result, "").inc(told[result])
+        for event in call.events if told.get("accepted") else ():
+            if isinstance(event, LiveEvent):
+                self.event_lag.observe(max(0.0, (call.came_us - event.occurred_us) / 1e6))
 
     def rescored(self, way: str, done: Rescored, seconds: float) -> None:
         """Count a run of re-scoring. `way`: touched, everybody."""
@@ -119,9 +122,11 @@ class Metrics:
         """Count a sending of an alert."""
         self.deliveries.labels(message.channel, "arrived" if outcome.has_arrived else "failed").inc()
 
-    def streamed(self, accepted: int) -> None:
-        """Count events that came by a broker."""
-        self.events.labels("accepted", "").inc(accepted)
+    def streamed(self, lags: Sequence[float]) -> None:
+        """Count accepted events that came by a broker; `lags`: seconds from each to its arrival."""
+        self.events.labels("accepted", "").inc(len(lags))
+        for lag in lags:
+            self.event_lag.observe(lag)
 
     def lagged(self, shop_id: str, lag: Lag | None) -> None:
         """How far the stream of a shop is behind; the figures are the sum, or the worst, of all shops."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -12,8 +11,18 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ebbtide.core.errors import ConfigError, DataError, EbbtideError, InputError, MissingError, RetryError
+from ebbtide.core.errors import (
+    ConfigError,
+    DataError,
+    EbbtideError,
+    InputError,
+    MissingError,
+    RetryError,
+    StateError,
+    UnknownError,
+)
 from ebbtide.core.language import Language, Text
+from ebbtide.serve.shapes import wrong_places
 
 log = logging.getLogger("ebbtide.serve")
 MEDIA_TYPE = "application/problem+json"
@@ -34,6 +43,7 @@ TITLES: dict[str, tuple[int, Text]] = {
     "unavailable": (503, Text("not possible right now", "暂时无法处理")),
 }
 """The closed list of problems: code -> status and title."""
+_AGAIN = Text("a part of the service does not answer: try again", "服务的一个部件无响应：请重试")
 
 
 class Problem(BaseModel):
@@ -62,8 +72,8 @@ def language_of(request: Request) -> Language:
     """
     best: tuple[float, Language] = (0.0, "en")
     for part in request.headers.get("accept-language", "").split(","):
-        tag, _, weight = part.strip().partition(";q=")
-        spoken = tag[:2].lower()
+        tag, _, weight = "".join(part.split()).lower().partition(";q=")
+        spoken = tag[:2]
         try:
             wish = float(weight or 1)
         except ValueError:
@@ -98,11 +108,14 @@ def handle_problems(app: FastAPI) -> None:
         code = _code_of(fault)
         if code == "defect":
             log.error("defect: %s", type(fault).__name__, extra={"request_id": _id(request)})
-        return problem(request, code, fault.text, {"Retry-After": "1"} if code == "unavailable" else None)
+        if isinstance(fault, RetryError):  # what does not answer, and where it stands, is for the operator alone
+            log.warning("unavailable: %s", fault, extra={"request_id": _id(request)})
+        told = _AGAIN if isinstance(fault, RetryError) else fault.text
+        return problem(request, code, told, {"Retry-After": "1"} if code == "unavailable" else None)
 
     @app.exception_handler(RequestValidationError)
     async def shape(request: Request, fault: RequestValidationError) -> Response:
-        return problem(request, "invalid", _places(fault))
+        return problem(request, "invalid", wrong_places(fault.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, fault: HTTPException) -> Response:
@@ -119,25 +132,15 @@ def handle_problems(app: FastAPI) -> None:
 
 
 def _code_of(fault: EbbtideError) -> str:
+    if isinstance(fault, UnknownError):
+        return "not_found"
+    if isinstance(fault, StateError):
+        return "conflict"
     if isinstance(fault, InputError | ConfigError):
         return "bad_request"
     if isinstance(fault, RetryError | MissingError):
         return "unavailable"
     return "conflict" if isinstance(fault, DataError) else "defect"
-
-
-def _places(fault: RequestValidationError) -> Text:
-    """Where the shape is wrong, without the values that were sent."""
-    found: list[str] = []
-    for error in fault.errors()[:10]:
-        where = ".".join(str(part) for part in error["loc"] if isinstance(part, int) or str(part).isidentifier())
-        found.append(f"{where[:80]}: {_plain(error)}")
-    listed = "; ".join(found)
-    return Text(listed, listed)
-
-
-def _plain(error: Mapping[str, Any]) -> str:
-    return str(error.get("type", "invalid")).replace("_", " ")
 
 
 def _id(request: Request) -> str:

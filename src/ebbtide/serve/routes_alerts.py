@@ -15,9 +15,11 @@ from ebbtide.serve.access import Caller, allowed
 from ebbtide.serve.bodies import read_json
 from ebbtide.serve.problems import ProblemError
 from ebbtide.serve.service import Service
+from ebbtide.serve.texts import PLAIN, is_plain
 
 router = APIRouter(tags=["alerts"])
 AlertId = Annotated[str, Path(max_length=64, pattern=r"^alr_[0-9a-f]{32}$", examples=["alr_" + "0" * 32])]
+RuleName = Annotated[str, Field(max_length=256, pattern=PLAIN)]
 Reader = Annotated[Caller, Depends(allowed("alerts:read"))]
 Writer = Annotated[Caller, Depends(allowed("alerts:write"))]
 
@@ -43,8 +45,8 @@ async def alerts(
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
     state: Annotated[list[str] | None, Query(description="only these states")] = None,
-    rule: Annotated[list[str] | None, Query(description="only of these rules")] = None,
-    user_id: Annotated[str, Query(max_length=256, description="only of this customer")] = "",
+    rule: Annotated[list[RuleName] | None, Query(description="only of these rules")] = None,
+    user_id: Annotated[str, Query(max_length=256, pattern=PLAIN, description="only of this customer")] = "",
     cursor: Annotated[str | None, Query(max_length=256)] = None,
 ) -> Response:
     """Alerts, the newest first, suppressed ones with their reason too."""
@@ -114,7 +116,7 @@ def _step(told: object) -> Step:
     known = told if isinstance(told, dict) else {}
     state, owner, note = known.get("state"), known.get("owner"), known.get("note", "")
     fits = isinstance(state, str) and isinstance(owner, str | None) and isinstance(note, str)
-    if not fits or set(known) - {"state", "owner", "note"} or not _clean(f"{owner or ''}{note}{state}"):
+    if not fits or set(known) - {"state", "owner", "note"} or not is_plain(f"{owner or ''}{note}{state}"):
         raise ProblemError(
             "invalid",
             Text(
@@ -123,7 +125,3 @@ def _step(told: object) -> Step:
             ),
         )
     return Step.model_construct(state=state, owner=owner, note=note)
-
-
-def _clean(text: str) -> bool:
-    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ebbtide.core.language import Text
+from ebbtide.core.windows import to_us
 from ebbtide.events.live_event import read_events
 from ebbtide.events.live_segment import segment_events
 from ebbtide.events.validate import ID_LENGTH, Reason
@@ -138,7 +139,13 @@ async def _take(request: Request, service: Service, caller: Caller, events: list
             "bad_request", Text("an Idempotency-Key has 1 to 256 characters", "Idempotency-Key 为 1 到 256 个字符")
         )
     ids = [_id(event) for event in events]
-    call = Call(caller.shop_id, read_events(events, service.rules_of(shop)), ids, (key, body) if key else None)
+    call = Call(
+        caller.shop_id,
+        read_events(events, service.rules_of(shop)),
+        ids,
+        (key, body) if key else None,
+        to_us(shop.now()),
+    )
     answer = await service.intake.accept(call)
     return Response(answer.response, answer.status, media_type="application/json")
 

@@ -18,7 +18,7 @@ from ebbtide.pipeline.live_shop import Served
 from ebbtide.pipeline.profile import profile_known
 from ebbtide.serve.access import Caller, allowed
 from ebbtide.serve.problems import ProblemError, language_of
-from ebbtide.serve.routes_risk import UserId
+from ebbtide.serve.routes_risk import ANY_USER, UserId
 from ebbtide.serve.service import Service
 
 router = APIRouter(tags=["risk"])
@@ -37,7 +37,7 @@ class Person(BaseModel):
     reasons: list[dict[str, Any]]
 
 
-@router.get("/v1/users/{user_id}", response_model=Person)
+@router.get(f"/v1/users/{ANY_USER}", response_model=Person)
 async def person(
     request: Request, user_id: UserId, caller: Annotated[Caller, Depends(allowed("risk:read"))]
 ) -> Response:

@@ -17,18 +17,22 @@ from pydantic import BaseModel, Field
 from ebbtide.core.language import Language, Text
 from ebbtide.core.windows import from_us
 from ebbtide.pipeline.live_shop import LiveShop
+from ebbtide.pipeline.profiles import stage_now
 from ebbtide.pipeline.set_aside import Cause
 from ebbtide.serve.access import Caller, allowed
 from ebbtide.serve.bodies import read_json
 from ebbtide.serve.problems import ProblemError, language_of
 from ebbtide.serve.service import Service
+from ebbtide.serve.texts import PLAIN, is_plain
 from ebbtide.store.scores import Page, StoredScore
 
 router = APIRouter(tags=["risk"])
 MOST_USERS = 1_000
 Band = Literal["high", "medium", "low"]
 RISK, RISK_SCOPE, LONGEST_ID = "/v1/users/{user_id}/risk", "risk:read", 256
-UserId = Annotated[str, Path(max_length=LONGEST_ID, examples=["customer-17"])]
+ANY_USER = "{user_id:path}"
+"""In the address of a route: ids may hold slashes, which come as %2F."""
+UserId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, pattern=PLAIN, examples=["customer-17"])]
 
 
 class Reason(BaseModel):
@@ -62,6 +66,9 @@ class Risk(BaseModel):
     band: Band | None
     expected_orders: float | None
     value_at_risk: float | None
+    stage: str | None = Field(
+        description="lifecycle stage; null but in an answer about one user computed now", examples=["at_risk"]
+    )
     reasons: list[Reason] | None
     model: str | None
     computed: Literal["now", "stored"]
@@ -88,7 +95,7 @@ class RiskPage(BaseModel):
     next: str | None
 
 
-@router.get(RISK, response_model=Risk)
+@router.get(RISK.replace("{user_id}", ANY_USER), response_model=Risk)
 async def user_risk(
     request: Request,
     user_id: UserId,
@@ -163,7 +170,8 @@ async def _computed(service: Service, shop: LiveShop, user: str, language: Langu
             raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
         rows = shop.rows_of(known, as_of=as_of, reasons=True, language=language)
         service.metrics.answered("one", 1, {}, time.perf_counter() - started)
-        return _risk(user, as_of, rows[0] if rows else None)
+        told = _risk(user, as_of, rows[0] if rows else None)
+        return told | {"stage": stage_now(known, as_of, told["band"], shop.served.bundle, shop.config)}
 
     with service.tracer.span("score", users=1):
         return await anyio.to_thread.run_sync(work)
@@ -192,7 +200,14 @@ def _risk(user: str, as_of: datetime, row: dict[str, Any] | None) -> dict[str, A
     known = row or {}
     names = ("churn_probability", "percentile", "band", "expected_orders", "value_at_risk", "reasons", "model")
     told = {name: known.get(name) for name in names}
-    return {"user_id": user, "as_of": _iso(as_of), "eligible": row is not None, **told, "computed": "now"}
+    return {
+        "user_id": user,
+        "as_of": _iso(as_of),
+        "eligible": row is not None,
+        **told,
+        "stage": None,
+        "computed": "now",
+    }
 
 
 def _aside(user: str, as_of: datetime, cause: Cause, language: Language) -> dict[str, Any]:
@@ -212,6 +227,7 @@ def stored_risk(row: StoredScore) -> dict[str, Any]:
         "expected_orders": row.expected_orders,
         "value_at_risk": row.value_at_risk,
         "model": row.model,
+        "stage": None,
         "reasons": orjson.Fragment(row.reasons) if row.reasons else None,
         "computed": "stored",
     }
@@ -231,7 +247,7 @@ def _asked(told: object) -> tuple[list[str], bool]:
     users = told.get("user_ids") if isinstance(told, dict) else None
     flag = told.get("reasons", False) if isinstance(told, dict) else None
     fits = isinstance(users, list) and 0 < len(users) <= MOST_USERS and isinstance(flag, bool)
-    if not fits or not all(isinstance(u, str) and 0 < len(u) <= 256 and _is_text(u) for u in users or ()):
+    if not fits or not all(isinstance(u, str) and 0 < len(u) <= 256 and is_plain(u) for u in users or ()):
         raise ProblemError(
             "invalid",
             Text(
@@ -243,11 +259,6 @@ def _asked(told: object) -> tuple[list[str], bool]:
     return users, bool(flag)
 
 
-def _is_text(text: str) -> bool:
-    """Whether a store can hold it: no NUL, no half characters."""
-    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
-
-
 def _cursor(row: StoredScore) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([row.churn_probability, row.user_id])).decode()
 
@@ -255,9 +266,11 @@ def _cursor(row: StoredScore) -> str:
 def _page(cursor: str) -> Page:
     try:
         probability, user = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-        return Page(float(probability), str(user))
     except (ValueError, TypeError, binascii.Error, UnicodeEncodeError):
-        raise ProblemError("bad_request", Text("the cursor is not one of ours", "游标无效")) from None
+        probability = user = None
+    if not (isinstance(probability, float) and isinstance(user, str) and is_plain(user)):
+        raise ProblemError("bad_request", Text("the cursor is not one of ours", "游标无效"))
+    return Page(probability, user)
 
 
 def _json(told: object) -> Response:

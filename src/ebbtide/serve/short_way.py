@@ -24,7 +24,7 @@ _BEFORE, _BEHIND = RISK.split("{user_id}")
 class _Route:
     """What the envelope shows of a call."""
 
-    path: str
+    path_format: str
 
 
 _ROUTE = _Route(RISK)
@@ -52,7 +52,7 @@ class ShortWay:
         if scope["method"] != "GET" or not (path.startswith(_BEFORE) and path.endswith(_BEHIND)):
             return None
         user, service = path[len(_BEFORE) : -len(_BEHIND)], self._service
-        if not 0 < len(user) <= LONGEST_ID or "/" in user or not user.isprintable():
+        if not 0 < len(user) <= LONGEST_ID or not user.isprintable():
             return None
         authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         caller = service.gate.recall(authorization.decode("latin-1"), RISK_SCOPE)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any
 
 import orjson
@@ -70,7 +71,7 @@ class StreamHandler:
 
     def __init__(
         self, inbox: Inbox, shop_id: str, shop: ShopConfig, *, topic: str, refuse: Callable[[Sequence[Message]], Any],
-        clock: Clock = system_clock, stored: Callable[[int], None] = lambda _: None,
+        clock: Clock = system_clock, stored: Callable[[Sequence[float]], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.tally = Tally()
         self._inbox, self._shop_id, self._shop, self._topic = inbox, shop_id, shop, topic
@@ -95,7 +96,8 @@ class StreamHandler:
             raise
         self._failures = 0
         self._count(messages, events, fresh, reasons, now)
-        self._stored(sum(fresh))
+        ages = (to_us(now) - event.fields["occurred_at"] for event in compress(events, fresh))
+        self._stored([max(0.0, age / 1e6) for age in ages])
 
     def _sorted(self, messages: Sequence[Message], now: datetime) -> tuple[list[Incoming], list[Message], Counter[str]]:
         """The events that may enter, and a letter for each that may not.
@@ -142,7 +144,7 @@ class Stream:
 
     def __init__(
         self, stream: StreamConfig, shop: ShopConfig, shop_id: str, database: Database, *, clock: Clock = system_clock,
-        stored: Callable[[int], None] = lambda _: None,
+        stored: Callable[[Sequence[float]], None] = lambda _: None,
     ) -> None:  # fmt: skip
         """Raises ConfigError, MissingExtraError."""
         self._link: Link = open_link(stream)

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
-from ebbtide.core.errors import InputError
+from ebbtide.core.errors import StateError, UnknownError
 from ebbtide.core.language import Text
 from ebbtide.store.database import Database, upserting
 from ebbtide.store.tables import alert_notes, alerts
@@ -111,7 +111,7 @@ class Alerts:
             connection.execute(upserting(connection, alerts).on_conflict_do_nothing(), [_values(row) for row in rows])
 
     def find(self, shop_id: str, alert_id: str) -> tuple[Alert, list[Note]]:
-        """An alert with what became of it, oldest first. Raises InputError if the shop has no such alert."""
+        """An alert with what became of it, oldest first. Raises UnknownError if the shop has no such alert."""
         notes = select(alert_notes).where(alert_notes.c.alert_id == alert_id).order_by(alert_notes.c.seq)
         with self._database.read() as connection:
             found = _find(connection, shop_id, alert_id)
@@ -135,7 +135,7 @@ class Alerts:
     def change(self, shop_id: str, alert_id: str, state: str, note: Note, *, owner: str | None = None) -> Alert:
         """Bring an alert into a state of `MOVES`, with a note; `owner` None keeps the owner.
 
-        Raises InputError for a move that is not allowed, naming those that are; then nothing has changed.
+        Raises StateError for a move that is not allowed, naming those that are; then nothing has changed.
         """
         with self._database.write() as connection:
             values = {"state": state, "changed_us": note.at_us} | ({} if owner is None else {"owner": owner})
@@ -189,7 +189,7 @@ def _find(connection: Connection, shop_id: str, alert_id: str) -> Alert:
     this = select(alerts).where(alerts.c.shop_id == shop_id, alerts.c.alert_id == alert_id)
     row = connection.execute(this).first()
     if row is None:
-        raise InputError(
+        raise UnknownError(
             "no alert `{alert_id}` here: list the alerts to see those that there are",
             "没有提醒 `{alert_id}`：请列出提醒查看现有的",
             alert_id=alert_id[:64],
@@ -197,15 +197,15 @@ def _find(connection: Connection, shop_id: str, alert_id: str) -> Alert:
     return _alert(row)
 
 
-def _no_such_move(old: str, new: str) -> InputError:
+def _no_such_move(old: str, new: str) -> StateError:
     possible = [state for state, before in MOVES.items() if old in before]
     if not possible:
-        return InputError(
+        return StateError(
             "this alert is {old}, and that is final: nothing was changed",
             "该提醒处于 {old} 状态，已不可更改：未作任何修改",
             old=old,
         )
-    return InputError(
+    return StateError(
         "an alert that is {old} cannot become {new}: it can become {possible}",
         "处于 {old} 状态的提醒不能变为 {new}：可变为 {possible}",
         old=old,
