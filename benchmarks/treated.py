@@ -5,7 +5,7 @@
 Each shop runs one campaign, 30 days before the judged moment, so that the newest cutoffs have it inside their windows, and for
 all but the newest whom it treats depends on who had not come back by then. Scenes: `control`: it goes to those silent for
 30 days or longer, 40 % of whom get nothing; `few`: a tenth of them gets nothing; `none`: nobody; `chance`: it goes to half of
-all customers, silent or not.
+all customers, silent or not; `rare`: to 3 in 100 of them.
 
 Truth: the same shop with actions that do nothing lives the same lives until the campaign, and says who would have churned
 without it. `label`: the mean label that a rule learns from less the true one, at the cutoffs with treated rows. `mean`,
@@ -53,6 +53,7 @@ SCENES = {
     "few": {"campaign_share": 1.0, "campaign_control": 0.1, "campaign_silent_days": SILENT},
     "none": {"campaign_share": 1.0, "campaign_control": 0.0, "campaign_silent_days": SILENT},
     "chance": {"campaign_share": 0.5, "campaign_control": 0.4, "campaign_silent_days": 0},
+    "rare": {"campaign_share": 0.03, "campaign_control": 0.4, "campaign_silent_days": 0},
 }
 
 

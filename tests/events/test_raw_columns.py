@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from ebbtide.events.raw import native_column, nearest, number_sql, text_column, trimmed_sql
+from ebbtide.events.raw import native_column, nearest, text_column, trimmed_sql
 
 
 def ask(sql: str, **columns):
@@ -13,18 +13,6 @@ def ask(sql: str, **columns):
     listed = ", ".join(f"{value} as {name}" for name, value in columns.items())
     with duckdb.connect() as connection:
         return connection.execute(f"select {sql} from (select {listed})").fetchall()[0][0]
-
-
-@pytest.mark.parametrize(
-    ("text", "decimal", "expected"),
-    [
-        ("12.5", ".", 12.5), ("-3", ".", -3.0), ("1,234.5", ".", 1234.5), ("1,234,567", ".", 1234567.0),
-        ("12,34", ".", None), ("1,2345", ".", None), ("1e3", ".", 1000.0), ("£5", ".", None), ("n/a", ".", None),
-        ("1.234,5", ",", 1234.5), ("12,5", ",", 12.5), ("1.5", ",", None), ("1.234", ",", 1234.0), ("7", ",", 7.0),
-    ],
-)  # fmt: skip
-def test_numbers_are_read_with_their_decimal_sign(text, decimal, expected):
-    assert ask(number_sql("x", decimal), x=f"'{text}'") == expected
 
 
 @pytest.mark.parametrize(
@@ -42,7 +30,7 @@ def test_ids_become_text_without_a_trace_of_their_type(value, kind, expected):
 
 
 def test_text_ids_of_a_file_that_went_through_floats_lose_the_point():
-    column = text_column("x", "DOUBLE", '"x"', decimal=".")
+    column = text_column("x", "DOUBLE", '"x"')
     assert ask(column.text, x="'17850.0'") == "17850"
     assert ask(column.text, x="'17850.5'") == "17850.5"
 

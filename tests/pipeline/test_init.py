@@ -257,3 +257,97 @@ def test_a_pattern_never_takes_in_a_file_that_was_not_named(tmp_path):
         orders(20).write_csv(tmp_path / name)
     report = init([tmp_path / "a1.csv", tmp_path / "a2.csv"], tmp_path, now=NOW)
     assert [s.config.path for s in report.sources] == ["a1.csv", "a2.csv"]
+
+
+def _events(folder: Path) -> pl.DataFrame:
+    lake = Places(folder).lake()
+    return pl.concat([lake.read_bucket(bucket) for bucket in lake.buckets()])
+
+
+def _written(
+    folder: Path, values: list[str], *, encoding: str = "utf-8", times: str = "%d.%m.%Y", head: str = ""
+) -> Path:
+    """A file of orders, one a day, whose amounts are these texts over and over."""
+    days = [datetime(2023, 1, 1) + timedelta(days=i) for i in range(200)]
+    rows = [f"u{i % 20};{d.strftime(times)};{values[i % len(values)]}" for i, d in enumerate(days)]
+    file = folder / "orders.csv"
+    file.write_bytes("\n".join([head or "customer_id;date;amount", *rows, ""]).encode(encoding))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "amounts"),
+    [
+        (["12,50 €", "1.299,00 €", "-3,00 €"], {"decimal": ",", "currency_sign": "€"}, [12.5, 1299.0, -3.0]),
+        (["1\u202f299,00\u00a0EUR", "12,50 EUR"], {"decimal": ",", "currency_sign": "EUR"}, [1299.0, 12.5]),
+        (["$1,299.00", "$12.50", "12"], {"currency_sign": "$"}, [1299.0, 12.5, 12.0]),
+        (["￥12.50", "¥1,299.00"], {"currency_sign": "¥"}, [12.5, 1299.0]),
+        (["1'299.00", "12.50"], {}, [1299.0, 12.5]),
+        (["12.50", "8.00", "(3.25)", "9.00", "7.00"], {}, [12.5, 8.0, -3.25, 9.0, 7.0]),
+        (["12.50", "8.00", "3.25-", "9.00", "7.00"], {}, [12.5, 8.0, -3.25, 9.0, 7.0]),
+    ],
+)
+def test_amounts_are_read_as_shops_write_them(tmp_path, values, settings, amounts):
+    init([_written(tmp_path, values)], tmp_path, now=NOW)
+    (source,) = tomllib.loads((tmp_path / "ebbtide.toml").read_text(encoding="utf-8"))["source"]
+    assert {k: source[k] for k in ("decimal", "currency_sign") if k in source} == settings
+    total = ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total
+    assert total.read == total.accepted == 200
+    events = _events(tmp_path).sort("occurred_at")
+    found = events["value"]
+    assert found.to_list() == [amounts[i % len(amounts)] for i in range(200)]
+    refunds = sum(amounts[i % len(amounts)] < 0 for i in range(200))
+    assert (events["type"] == "refund").sum() == refunds
+
+
+def test_amounts_in_two_currencies_are_not_added_up_and_told(tmp_path):
+    report = init([_written(tmp_path, ["$12.50", "€8.00"])], tmp_path, now=NOW)
+    assert "value" not in report.sources[0].config.columns
+    (note,) = (n for n in report.notes if "several currencies" in n.en)
+    assert "`$`, `€`" in note.en
+    assert "`$`, `€`" in note.zh
+    told = report.toml.replace('"orders.csv"', '"orders.csv"\ncurrency_sign = "€"').replace(
+        "\n[churn]", '\nvalue = "amount"\n[churn]', 1
+    )
+    (tmp_path / "ebbtide.toml").write_text(told, encoding="utf-8")
+    total = ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total
+    assert (total.accepted, total.quarantined) == (100, 100)
+    assert not any("called like a number" in n.en for n in report.notes)
+
+
+def test_amounts_that_cannot_be_read_are_told(tmp_path):
+    report = init([_written(tmp_path, ["about 12.50", "ca 8"])], tmp_path, now=NOW)
+    (note,) = (n for n in report.notes if "called like a number" in n.en)
+    assert "`amount`" in note.en
+    assert "`amount`" in note.zh
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_chinese_amounts_in_any_encoding(tmp_path, encoding):
+    file = _written(
+        tmp_path, ["￥12.50", "￥8.00"], encoding=encoding, times="%Y年%m月%d日", head="用户ID;下单时间;金额"
+    )
+    init([file], tmp_path, now=NOW)
+    total = ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total
+    assert total.read == total.accepted == 200
+    assert _events(tmp_path)["value"].sum() == pytest.approx(2050)
+
+
+@pytest.mark.parametrize("times", ["%d.%m.%Y, %H:%M Uhr", "%d.%m.%Y, %H:%M:%S", "%m/%d/%Y, %I:%M:%S %p"])
+def test_times_as_browsers_and_people_write_them(tmp_path, times):
+    init([_written(tmp_path, ["12.50"], times=times)], tmp_path, now=NOW)
+    total = ingest(load_config(tmp_path / "ebbtide.toml"), tmp_path, now=NOW).total
+    assert total.read == total.accepted == 200
+
+
+def test_a_time_that_ingest_could_not_read_is_not_mapped(tmp_path):
+    with pytest.raises(InputError, match="`date` is called so, but its values cannot be read"):
+        init([_written(tmp_path, ["12.50"], times="%d.%m.%Y gegen %H")], tmp_path, now=NOW)
+
+
+def test_a_few_rows_without_a_user_are_never_told_as_none(tmp_path):
+    file = _written(tmp_path, ["12.50"])
+    file.write_text(file.read_text().replace("u7;", ";", 1))
+    report = init([file], tmp_path, now=NOW)
+    assert any(n.en.startswith("0.5 % of the sampled rows have no user") for n in report.notes)
+    assert any(n.zh.startswith("抽样行中有 0.5 % 没有用户") for n in report.notes)

@@ -87,6 +87,11 @@ class SourceConfig(Stage):
         "", "strptime format of text times; empty: detected", "文本时间的 strptime 格式；空：自动识别"
     )
     decimal: str = setting(".", "decimal sign of numbers in text files", "文本文件中数字的小数点符号")
+    currency_sign: str = setting(
+        "",
+        "currency sign or code beside amounts in text files, for example € or EUR; one with another goes to quarantine",
+        "文本文件中金额旁的货币符号或代码，例如 ￥ 或 EUR；带其他符号的金额进入隔离区",
+    )
     drop_exact_duplicates: bool = setting(False, "count exact copies of a row as duplicates", "将完全相同的行计为重复")
     columns: dict[str, str] = setting(
         {}, "canonical column = SQL expression over the raw columns", "规范列 = 对原始列的 SQL 表达式"
@@ -195,7 +200,7 @@ class TrainConfig(Stage):
     )
     bootstrap: int = setting(300, "draws of each interval", "每个区间的自助抽样次数", ge=50)
     treated: Literal["keep", "leave_out", "model"] = setting(
-        "leave_out",
+        "model",
         "rows of customers who got an action inside the outcome window: leave_out (not learnt from), model (learnt from as "
         "if nothing had been done) or keep (learnt from as they are: the risk is then the one with actions); figures are "
         "always told on the others",

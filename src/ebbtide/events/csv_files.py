@@ -13,6 +13,7 @@ import duckdb
 
 from ebbtide.core.errors import SourceError
 from ebbtide.events.expressions import literal, quoted
+from ebbtide.events.numbers import NumberStyle
 from ebbtide.events.raw import RawColumn, RawTable, row_json, text_column
 from ebbtide.events.screening import MAX_ROW_BYTES, Layout, Screened, screen_text
 from ebbtide.events.source import Source
@@ -44,7 +45,8 @@ def open_csv(connection: duckdb.DuckDBPyConnection, file: Path, source: Source, 
     options = f"{_options(dialect)}, columns={_struct(dialect.names)}, max_line_size={2 * MAX_ROW_BYTES}"
     relation = f"read_csv({literal(str(screened.file))}, {options}, auto_detect=false)"
     types, formats = _sniff(connection, screened, dialect)
-    columns = tuple(_column(n, types.get(n, "VARCHAR"), formats, source.config.decimal) for n in dialect.names)
+    style = source.numbers
+    columns = tuple(_column(n, types.get(n, "VARCHAR"), formats, style) for n in dialect.names)
     return RawTable(file, relation, columns, row_json(list(dialect.names)), screened=screened, header=dialect.header)
 
 
@@ -141,8 +143,8 @@ def _sniff(
     return {c["name"]: c["type"] for c in columns}, {"DATE": date_format, "TIMESTAMP": time_format}
 
 
-def _column(name: str, sql_type: str, formats: dict[str, str | None], decimal: str) -> RawColumn:
+def _column(name: str, sql_type: str, formats: dict[str, str | None], style: NumberStyle) -> RawColumn:
     text = quoted(name)
     given = formats.get(sql_type)
     typed = f"strptime(nullif(trim({text}), ''), {literal(given)})::{sql_type}" if given else ""
-    return text_column(name, sql_type, text, decimal=decimal, typed=typed)
+    return text_column(name, sql_type, text, style=style, typed=typed)

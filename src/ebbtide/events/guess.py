@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -13,32 +13,37 @@ from ebbtide.events.guess_names import COLUMN_NAMES, event_type_of, match
 from ebbtide.events.raw import RawColumn, RawTable
 from ebbtide.events.schema import TABLE_COLUMNS
 from ebbtide.events.source import load_preset, preset_names
-from ebbtide.events.times import UNCLEAR_PATTERN, microseconds_sql
+from ebbtide.events.times import DayOrder, microseconds_sql
 
 SAMPLE_ROWS = 20_000
 _MOSTLY = 0.9
 _EXACT = 0.9
+_HALF = 0.6
 _SOME_REFUNDS = 0.4
 _KINDS_OF_TYPE = 60
+_ORDERS: tuple[DayOrder, ...] = ("day", "month")
 _TIMES = ("occurred_at", "ingested_at")
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A raw column and what a sample says of it: shares of filled values, and of times and numbers among them."""
+    """A raw column and what a sample says of it: shares of filled values, and of times,
+    numbers and texts with digits among them."""
 
     column: RawColumn
     filled: float
     times: float
     numbers: float
     distinct: int
+    digits: float
 
 
 @dataclass(frozen=True)
 class Guess:
     """A mapping for one file: table, canonical column -> SQL, filter, preset, and remarks worth a comment each.
 
-    `doubtful`: raw columns that are called like one that is missing, but whose values do not fit.
+    `doubtful`: raw columns that are called like one that is missing, but whose values do not fit. `unread`: columns called
+    like a number whose values are none.
     """
 
     table: str
@@ -48,6 +53,7 @@ class Guess:
     time_format: str = ""
     remarks: tuple[Text, ...] = ()
     doubtful: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -64,7 +70,8 @@ def guess_mapping(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Guess
     chosen = _choose(sampled)
     columns = {name: _sql_name(found.column.name) for name, found in chosen.items()}
     if "user_id" in columns and "occurred_at" in columns:
-        return _finish_events(connection, raw, chosen, columns)
+        guess = _finish_events(connection, raw, chosen, columns)
+        return replace(guess, unread=_unread_numbers(sampled))
     if "item_id" in columns and "user_id" not in columns:
         return Guess("items", _only(columns, "items"))
     if "user_id" in columns and not _doubtful(sampled):
@@ -88,22 +95,25 @@ def sample_columns(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> list
     plain = [c for c in plain if c.type not in ("STRUCT", "JSON", "MAP")]
     asked = []
     for c in plain:
-        time = microseconds_sql(c.text if c.text_based else c.typed, "VARCHAR" if c.text_based else c.type)
-        unclear = f"regexp_full_match(trim({c.text}), {literal(UNCLEAR_PATTERN)})" if c.text_based else "false"
+        read = [
+            microseconds_sql(c.text if c.text_based else c.typed, "VARCHAR" if c.text_based else c.type, order=order)
+            for order in (_ORDERS if c.text_based else _ORDERS[:1])
+        ]
         asked += [
             f"avg(({c.present})::int)",
-            f"avg((({time}) is not null or {unclear})::int) filter ({c.present})",
+            f"avg((coalesce({', '.join(read)}) is not null)::int) filter ({c.present})",
             f"avg((try({c.number}) is not null)::int) filter ({c.present})" if c.number else "0",
             f"approx_count_distinct({c.text})",
+            f"avg((regexp_matches({c.text}, '[0-9]'))::int) filter ({c.present})" if c.text_based else "0",
         ]
     if not asked:
         return []
     sample = f"(select * from {raw.relation} limit {SAMPLE_ROWS})"
     found = connection.execute(f"select {', '.join(asked)} from {sample}").fetchall()[0]
-    groups = [found[i : i + 4] for i in range(0, len(found), 4)]
+    groups = [found[i : i + 5] for i in range(0, len(found), 5)]
     return [
-        Sampled(c, float(filled), float(times or 0), float(numbers or 0), int(distinct))
-        for c, (filled, times, numbers, distinct) in zip(plain, groups, strict=True)
+        Sampled(c, float(filled), float(times or 0), float(numbers or 0), int(distinct), float(digits or 0))
+        for c, (filled, times, numbers, distinct, digits) in zip(plain, groups, strict=True)
     ]
 
 
@@ -162,12 +172,22 @@ def _finish_events(
         where = f"{columns['user_id']} is not null"
         remarks.append(
             Text(
-                "{share:.0%} of the sampled rows have no user: guests, left out by `where`",
-                "抽样行中有 {share:.0%} 没有用户：游客，已由 `where` 排除",
-            ).format(share=1 - user.filled)
+                "{share} of the sampled rows have no user: guests, left out by `where`",
+                "抽样行中有 {share} 没有用户：游客，已由 `where` 排除",
+            ).format(share=_percent(1 - user.filled))
         )
     order = [n for n in TABLE_COLUMNS["events"] if n in columns]
     return Guess("events", {n: columns[n] for n in order}, where=where, remarks=tuple(remarks))
+
+
+def _unread_numbers(sampled: list[Sampled]) -> tuple[str, ...]:
+    """Columns called like an amount or a quantity that hold digits, of which too many cannot be read as numbers."""
+    asked = [n for name in ("quantity", "unit_price", "value") for n in COLUMN_NAMES[name]]
+    return tuple(
+        s.column.name
+        for s in sampled
+        if match(s.column.name, tuple(asked)) > _HALF and s.filled > 0 and s.digits > _HALF and s.numbers < _MOSTLY
+    )
 
 
 def _type_sql(
@@ -210,6 +230,17 @@ def _refund_sql(
             if share and share < _SOME_REFUNDS:
                 return f"case when {columns[name]} < 0 then 'refund' else 'order' end"
     return "'order'"
+
+
+def _percent(share: float) -> str:
+    """A share above 0 in per cent, never as none.
+
+    >>> _percent(0.0045), _percent(0.31), _percent(0.00002)
+    ('0.5 %', '31 %', '< 0.1 %')
+    """
+    if share < 0.0005:
+        return "< 0.1 %"
+    return f"{share:.1%}".replace("%", " %") if share < 0.095 else f"{share:.0%}".replace("%", " %")
 
 
 def _only(columns: dict[str, str], table: str) -> dict[str, str]:

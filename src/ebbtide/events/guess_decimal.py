@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import duckdb
@@ -11,6 +11,7 @@ import duckdb
 from ebbtide.core.language import Text
 from ebbtide.events.expressions import literal
 from ebbtide.events.guess_names import COLUMN_NAMES, match
+from ebbtide.events.numbers import bare_sql
 from ebbtide.events.raw import RawColumn, RawTable
 
 NUMBERS = ("quantity", "unit_price", "value", "discount", "rating")
@@ -39,7 +40,7 @@ class Decimal:
     remark: Text | None = None
 
 
-def guess_decimal(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Decimal:
+def guess_decimal(connection: duckdb.DuckDBPyConnection, raw: RawTable, currency_sign: str = "") -> Decimal:
     """The decimal sign that the number columns of a delimited text file share; a point unless the values say otherwise.
 
     Of two signs in a number the last one is the decimal sign, and one that occurs twice is none. A single comma is
@@ -47,6 +48,7 @@ def guess_decimal(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> Decim
     called like a number. The file is read whole only if numbers with commas are among its first rows.
     """
     columns = [c for c in raw.columns if c.text_based and any(match(c.name, COLUMN_NAMES[n]) for n in NUMBERS)]
+    columns = [replace(c, text=bare_sql(c.text, currency_sign)) for c in columns]
     if not columns or not _has_commas(connection, raw, columns):
         return Decimal()
     found = dict(zip([c.name for c in columns], _signs(connection, raw, columns), strict=True))

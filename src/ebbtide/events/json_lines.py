@@ -65,7 +65,7 @@ def _column(name: str, shape: Any, place: int) -> RawColumn:
     text = f"cells[{place}]"
     if isinstance(shape, str):
         kind = "VARCHAR" if shape in ("NULL", "JSON") else shape
-        return text_column(name, kind, text, decimal=".")
+        return text_column(name, kind, text)
     nested = f"json_transform(json_extract(row, {_path(name)}), {literal(json.dumps(_without_null(shape)))})"
     return RawColumn(name, "STRUCT", nested, nested, "", f"{text} is not null")
 

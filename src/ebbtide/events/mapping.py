@@ -14,8 +14,9 @@ from ebbtide.core.settings import ShopConfig
 from ebbtide.core.windows import parse_duration
 from ebbtide.events.binding import WHERE, Bound, bound_names, kind_of
 from ebbtide.events.expressions import quoted
+from ebbtide.events.numbers import number_sql
 from ebbtide.events.open_raw import QUARANTINE_ID
-from ebbtide.events.raw import RawTable, is_number, number_sql, trimmed_sql
+from ebbtide.events.raw import RawTable, is_number, trimmed_sql
 from ebbtide.events.schema import EVENT_TYPES, TABLE_COLUMNS
 from ebbtide.events.source import Source
 from ebbtide.events.times import UTC_NAMES, DayOrder, microseconds_sql
@@ -125,7 +126,7 @@ def _canonical(name: str, kind: str, b: Bound, source: Source, shop: ShopConfig,
         plain_utc = shop.timezone in UTC_NAMES
         sql = microseconds_sql(value, b.type, time_format=source.config.time_format, order=order, utc=plain_utc)
     elif kind == "number":
-        as_number = number_sql(text, source.config.decimal) if b.type == "VARCHAR" else f"try_cast({value} as double)"
+        as_number = number_sql(text, source.numbers) if b.type == "VARCHAR" else f"try_cast({value} as double)"
         sql = f"nullif({as_number}, 'nan'::double)"
     elif kind == "flag":
         sql = f"({value} <> 0)" if is_number(b.type) else f"try_cast({text} as boolean)"

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ebbtide.events.expressions import Use, literal, quoted
+from ebbtide.events.expressions import Use, quoted
+from ebbtide.events.numbers import PLAIN, NumberStyle, number_or_fail_sql
 from ebbtide.events.screening import Screened
 
 ROW = "_row"
@@ -118,7 +119,7 @@ def native_column(name: str, sql_type: str) -> RawColumn:
     """A column of a typed file. Whole floats become text without `.0`: ids that once met a null are ids still."""
     column = quoted(name)
     if sql_type == "VARCHAR":
-        return text_column(name, "VARCHAR", column, decimal=".")
+        return text_column(name, "VARCHAR", column)
     text = f"{column}::varchar"
     if sql_type in ("DOUBLE", "FLOAT"):
         whole = f"{column} = trunc({column}) and abs({column}) < 9007199254740992"
@@ -142,10 +143,10 @@ def row_json(columns: list[str]) -> str:
     return "to_json(struct_pack(" + ", ".join(f"{quoted(c)} := {quoted(c)}" for c in columns) + "))"
 
 
-def text_column(name: str, sql_type: str, text: str, *, decimal: str, typed: str = "") -> RawColumn:
+def text_column(name: str, sql_type: str, text: str, *, style: NumberStyle = PLAIN, typed: str = "") -> RawColumn:
     """A column of a text file: `text` is its SQL, `sql_type` the type found by sniffing."""
     clean = f"nullif(trim({text}), '')"
-    number = f"{_plain_number(clean, decimal)}::double" if sql_type == "VARCHAR" or is_number(sql_type) else ""
+    number = number_or_fail_sql(clean, style) if sql_type == "VARCHAR" or is_number(sql_type) else ""
     if not typed:
         typed = text if sql_type == "VARCHAR" else f"({clean})::{sql_type}"
     shown = text
@@ -159,20 +160,3 @@ def trimmed_sql(text: str) -> str:
     first: trimming costs ten times as much."""
     blank = f"{text} < '!' or {text}[-1] < '!'"
     return f"case when {blank} then nullif(trim({text}, ' ' || chr(9) || chr(10) || chr(13)), '') else {text} end"
-
-
-def number_sql(text: str, decimal: str) -> str:
-    """SQL that reads a text as DOUBLE, null if it is none; separators of thousands are allowed where they fit."""
-    return f"try_cast({_plain_number(text, decimal)} as double)"
-
-
-def _plain_number(text: str, decimal: str) -> str:
-    """SQL of a number's text as DuckDB reads it: without separators of thousands, with a decimal point."""
-    other = "." if decimal == "," else ","
-    point, comma = re.escape(decimal), re.escape(other)
-    grouped = f"regexp_full_match({text}, '[-+]?[0-9]{{1,3}}({comma}[0-9]{{3}})+({point}[0-9]*)?')"
-    plain = f"replace({text}, {literal(other)}, '')"
-    if decimal == ".":
-        return f"(case when contains({text}, ',') and {grouped} then {plain} else {text} end)"
-    swapped = f"replace({plain}, {literal(decimal)}, '.')"
-    return f"(case when not contains({text}, {literal(other)}) or {grouped} then {swapped} else 'no number' end)"

@@ -14,6 +14,7 @@ from typing import Any
 from ebbtide.core.errors import ConfigError
 from ebbtide.core.language import Text
 from ebbtide.core.settings import ShopConfig, SourceConfig
+from ebbtide.events.numbers import NumberStyle
 from ebbtide.events.raw import nearest
 
 _MAPPING_VERSION = 1
@@ -59,12 +60,19 @@ class Source:
         """The canonical table that it fills."""
         return self.config.table
 
+    @property
+    def numbers(self) -> NumberStyle:
+        """How its text files write numbers."""
+        return NumberStyle(self.config.decimal, self.config.currency_sign)
+
     def mapping_hash(self, shop: ShopConfig) -> str:
         """Changes when the same raw row would give another canonical row."""
         ignored = {"path", "url", "query", "preset", "columns", "where"}
         told = {
             "version": _MAPPING_VERSION,
-            "source": self.config.model_dump(exclude=ignored),
+            "source": self.config.model_dump(
+                exclude=ignored if self.config.currency_sign else {*ignored, "currency_sign"}
+            ),
             "columns": dict(self.columns),
             "where": self.where,
             "preset": asdict(self.preset),

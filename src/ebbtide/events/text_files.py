@@ -11,6 +11,8 @@ from ebbtide.events.screening import read_blocks
 _HEAD_BYTES = 1 << 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _USUAL_PACKING = 6
+_NULLS = 0.2
+"""A share of null bytes that no text but UTF-16 has; less than half where many characters are Chinese."""
 _FEW = 0.01
 """A share of undecodable lines up to which they count as broken rows; above it the encoding is another one."""
 
@@ -48,18 +50,24 @@ def estimated_lines(file: Path) -> int:
 def guess_encoding(file: Path) -> str:
     """An encoding for a text file that is neither UTF-8 nor marked as UTF-16; "" if it needs none.
 
-    Mostly everyday Chinese characters (those of GB 2312, whose two bytes are both high) where it is read as GB 18030:
-    that; else Western Windows, where a high byte mostly stands alone.
+    A null byte in nearly every other place: UTF-16 without a mark. Mostly everyday Chinese characters and signs (those of
+    GB 2312, whose two bytes are both high) where it is read as GB 18030: that; else Western Windows, where a high byte
+    mostly stands alone.
     """
     if file.suffix.lower() in (".parquet", ".pq"):
         return ""
     head = next(read_blocks(file, _HEAD_BYTES), b"")
-    if any(head.startswith(mark) for mark, _ in _BOMS) or _undecodable(head) <= _FEW:
+    if any(head.startswith(mark) for mark, _ in _BOMS):
+        return ""
+    if head.count(b"\0") > len(head) * _NULLS:
+        return "utf-16-le" if head[1::2].count(b"\0") > head[::2].count(b"\0") else "utf-16-be"
+    if _undecodable(head) <= _FEW:
         return ""
     text = codecs.getincrementaldecoder("gb18030")("replace").decode(head)
     strange = [c for c in text if not c.isascii()]
-    chinese = sum("\u4e00" <= c <= "\u9fff" and bool(c.encode("gb2312", "ignore")) for c in strange)
-    return "gb18030" if chinese > len(strange) * 0.8 else "cp1252"
+    usual = sum(bool(c.encode("gb2312", "ignore")) for c in strange)
+    chinese = any("\u4e00" <= c <= "\u9fff" for c in strange)
+    return "gb18030" if chinese and usual > len(strange) * 0.8 else "cp1252"
 
 
 def as_utf8(file: Path, encoding: str, folder: Path) -> Path:

@@ -26,7 +26,10 @@ _CLEAR_FORMATS = (
     "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S",
     "%Y%m%dT%H%M%S", "%Y%m%d %H:%M:%S",
 )  # fmt: skip
-_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_CLOCKS = (
+    "", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p",
+    ", %H:%M", ", %H:%M:%S", ", %I:%M %p", ", %I:%M:%S %p", " %H:%M Uhr", ", %H:%M Uhr",
+)  # fmt: skip
 _OFFSET_FORMATS = ("%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z", "%Y/%m/%d %H:%M:%S %z")
 UTC_NAMES = frozenset(["UTC", "Etc/UTC", "Zulu", "Etc/Zulu"])
 UNCLEAR_PATTERN = r"[0-9]{1,2}[/.-][0-9]{1,2}[/.-]([0-9]{4}|[0-9]{2})(\D.*)?"

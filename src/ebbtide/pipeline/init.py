@@ -25,6 +25,7 @@ from ebbtide.events.binding import bind_mapping
 from ebbtide.events.day_order import decide_order, needs_order
 from ebbtide.events.files import check_files, format_of
 from ebbtide.events.guess import Guess, guess_mapping, guess_preset
+from ebbtide.events.guess_currency import CurrencySign, guess_currency_sign
 from ebbtide.events.guess_decimal import Decimal, guess_decimal
 from ebbtide.events.mapping import mapped_query
 from ebbtide.events.open_raw import RawInput, open_raw
@@ -42,6 +43,13 @@ _NO_MAPPING = SourceConfig(path="-", columns={"user_id": "-"})
 _WRITTEN = Text(
     "{file} written: read it, correct what was guessed wrong, then run `ebbtide ingest`",
     "已写出 {file}：请阅读并改正猜错之处，然后运行 `ebbtide ingest`",
+)
+
+_UNREAD = Text(
+    "{columns}: called like a number, but most values cannot be read as one, so it is not used: set `decimal` or "
+    "`currency_sign`, or map it with SQL, for example `replace(COLUMN, 'from ', '')::double`",
+    "{columns}：名称像数字，但多数值无法读作数字，故未使用：请设置 `decimal` 或 `currency_sign`，或用 SQL 映射，"
+    "例如 `replace(列, 'from ', '')::double`",
 )
 
 
@@ -131,14 +139,19 @@ def _look(connection: duckdb.DuckDBPyConnection, file: Path, scratch: Path) -> _
     encoding = guess_encoding(file)
     config = _NO_MAPPING.model_copy(update={"encoding": encoding})
     raw = _open(connection, file, resolve_source(config), scratch)
-    decimal = Decimal() if guess_preset(raw) or format_of(file) != "csv" else guess_decimal(connection, raw)
-    if decimal.sign != config.decimal:
-        config = config.model_copy(update={"decimal": decimal.sign})
+    currency, decimal = CurrencySign(), Decimal()
+    if not guess_preset(raw) and format_of(file) == "csv":
+        currency = guess_currency_sign(connection, raw)
+        decimal = guess_decimal(connection, raw, currency.sign)
+    if currency.sign or decimal.sign != config.decimal:
+        config = config.model_copy(update={"decimal": decimal.sign, "currency_sign": currency.sign})
         raw = _open(connection, file, resolve_source(config), scratch)
     guess = guess_mapping(connection, raw)
     if guess.preset:
         raw = _open(connection, file, resolve_source(config.model_copy(update={"preset": guess.preset})), scratch)
-    remarks = [*guess.remarks, *([decimal.remark] if decimal.remark else [])]
+    remarks = [*guess.remarks, *(r for r in (currency.remark, decimal.remark) if r)]
+    if guess.unread and (currency.sign or not currency.remark):
+        remarks.append(_UNREAD.format(columns=", ".join(f"`{name}`" for name in guess.unread).replace("\n", " ")))
     if encoding:
         remarks.append(
             Text(
@@ -226,6 +239,7 @@ def _source_texts(used: list[_Looked], root: Path) -> list[SourceText]:
             tuple(one.guess.columns.items()),
             one.config.encoding,
             one.config.decimal,
+            one.config.currency_sign,
             one.config.time_format,
         )
         groups.setdefault(key, []).append(one)

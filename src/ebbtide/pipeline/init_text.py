@@ -34,7 +34,7 @@ class SourceText:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-safe fields."""
-        kept = ("table", "path", "preset", "where", "encoding", "time_format", "decimal", "columns")
+        kept = ("table", "path", "preset", "where", "encoding", "time_format", "decimal", "currency_sign", "columns")
         told = {key: getattr(self.config, key) for key in kept}
         return {**told, "unused": list(self.unused), "remarks": [r.en for r in self.remarks]}
 
@@ -75,6 +75,8 @@ def _source(source: SourceText) -> str:
     ]
     if config.decimal != ".":
         lines.append(f"decimal = {_quote(config.decimal)}            # decimal sign of numbers / 数字的小数点符号")
+    if config.currency_sign:
+        lines.append(f"currency_sign = {_quote(config.currency_sign)}      # beside the amounts / 金额旁的货币符号")
     if config.columns:
         lines.append("[source.columns]         # canonical column = SQL over the raw columns / 规范列 = 对原始列的 SQL")
         width = max(len(n) for n in config.columns)
