@@ -20,9 +20,10 @@ def blocks_of(name: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def skeleton(line: str) -> str:
-    """What a line says before its first figure, name or path."""
-    return re.split(r"\d|demo-shop|/tmp|\S*/", line.strip())[0].strip()
+def kinds(output: str) -> list[str]:
+    """What each line is about: its first two words; one customer's line is like any other's."""
+    words = [" ".join(re.findall("[A-Za-z]+", line)[:2]) for line in output.splitlines()]
+    return ["a customer" if w.startswith("u ") else w for w in words]
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +38,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EBBTIDE_TRAIN__BOOTSTRAP", "50")
 
 
-def test_the_demo_prints_what_the_readme_shows(demo_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A smaller shop than the README's, so figures differ; every line of the README appears, in order."""
+def test_the_readme_shows_every_line_that_the_demo_prints(demo_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A smaller shop than the README's, so figures and reasons differ, it is told that it is small, and too few come back."""
     assert run(["demo", "-w", str(demo_shop), "--users", "500"]) == 0
-    printed = [skeleton(line) for line in capsys.readouterr().out.splitlines()]
+    printed = kinds(capsys.readouterr().out)
+    printed.remove("users churned")
     _, (kind, output), *_ = blocks_of("README.md")
     assert kind == "text"
-    shown = [skeleton(line) for line in output.splitlines()]
-    wanted = [line for line in shown if line and line != "..." and not line.startswith("u")]
-    place = -1
-    for line in wanted:
-        place = printed.index(line, place + 1)
+    assert printed == ["no model" if k == "coming back" else k for k in kinds(output)]
 
 
 def test_the_api_call_of_the_readme_answers(demo_shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,11 +27,14 @@ from ebbtide.features.declarations import (
     Decayed,
     Entropy,
     Feature,
+    Gap,
     GapQuantile,
     Novelty,
+    PerOrder,
     Recency,
     Shift,
     Sum,
+    Trend,
     VisitTrait,
 )
 
@@ -50,13 +53,12 @@ USUAL = {"order_recency_days": 12.0, "order_count_30d": 3.0, "search_count_30d":
 
 
 def test_the_story_of_two_customers() -> None:
-    """Row 0: rhythm 0.7, search -0.6, activity 0.4, value 0.001 (negligible). Row 1: rhythm -0.3, search 0.2,
-    activity -0.15, in which the hard word (decayed, -0.1) pushes only twice as hard as the plain one (-0.05)."""
+    """Row 0: rhythm 0.7, search -0.6, activity 0.4 (that nothing was ordered for 30 days, which the rhythm has told
+    already), value 0.001 (negligible). Row 1: rhythm -0.3, search 0.2, activity -0.15, in which the hard word (decayed, -0.1) pushes only twice as hard as the plain one (-0.05)."""
     first, second = reasons(TERMS, X, COLUMNS, USUAL)
     assert [(r.family, round(r.contribution, 9), r.direction, r.text) for r in first] == [
         ("rhythm", 0.7, "raises", "raises: 47 days since the last order (usually 21 days for this customer)"),
         ("search", -0.6, "lowers", "lowers: 3 searches in the last 30 days"),
-        ("activity", 0.4, "raises", "raises: no orders in the last 30 days (typical customer: 3)"),
     ]
     assert [(r.feature, r.value, r.usual, r.text) for r in second] == [
         ("order_recency_days", 5.0, 12.0, "lowers: 5 days since the last order (typical customer: 12 days)"),
@@ -68,6 +70,41 @@ def test_the_story_of_two_customers() -> None:
 def test_the_same_in_chinese() -> None:
     first, _ = reasons(TERMS, X, COLUMNS, USUAL, language="zh", at_most=1)
     assert [r.text for r in first] == ["推高风险：距上次下单已 47 天（该顾客通常 21 天）"]
+
+
+@pytest.mark.parametrize("trend", [np.nan, -1.0])
+def test_a_silence_is_told_once(trend: float) -> None:
+    """Silence (rhythm), no order for 60 days or none after some (activity) and no quantity of orders (another family)
+    are one thing."""
+    columns: Columns = (
+        Gap("outcome", "silence_over_median", outcome=("order",)),
+        Trend(Count("outcome", outcome=("order",)), 30, outcome=("order",)),
+        Count("order.coupon", days=90),
+        PerOrder("quantity", "order", 30),
+        Count("search", days=30),
+    )
+    x = np.array([[7.5, trend, 2, np.nan, 0]], np.float32)
+    terms = np.array([[2.0, 1.2, 0.0, 0.4, 0.3, -1.0]])
+    (said,) = found = reasons(terms, x, columns, {}, at_most=5)
+    assert [r.feature for r in said] == ["outcome_gap_silence_over_median", "search_count_30d"]
+    assert found.remainder[0] == pytest.approx(1.6), "what is not named again stays in the sum"
+    (said,) = reasons(terms[:, [1, 2, 3, 4, 5]], x[:, 1:], columns[1:], {}, at_most=5)
+    assert [r.feature for r in said] == ["outcome_count_trend_30d", "search_count_30d"], "whoever is stronger tells it"
+
+
+def test_a_family_whose_strongest_column_repeats_a_silence_lets_another_speak() -> None:
+    """Unless the other pushes less than half as hard; then the next family takes the place."""
+    columns: Columns = (Recency("order"), Count("order", days=30), Count("order", days=90), Count("search", days=30))
+    x = np.array([[47, 0, 3, 1], [12, 1, 3, 1]], np.float32)
+    terms = np.array([[2.0, 1.0, 0.6, 0.3, 0.0]] * 2)
+    silent, buying = reasons(terms, x, columns, {}, at_most=2)
+    assert [r.feature for r in silent] == ["order_recency_days", "order_count_90d"]
+    assert [r.feature for r in buying] == ["order_recency_days", "order_count_30d"], "an order is news"
+    assert silent[1].contribution == 1.6, "the contribution is the whole family's, whoever speaks"
+    terms[:, 2] = 0.4
+    silent, buying = reasons(terms, x, columns, {}, at_most=2)
+    assert [r.feature for r in silent] == ["order_recency_days", "search_count_30d"]
+    assert [r.feature for r in buying] == ["order_recency_days", "order_count_30d"]
 
 
 def test_a_column_that_is_hard_to_say_speaks_only_if_it_dominates() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ebbtide.explain.phrase import Column, Phrase
 from ebbtide.explain.phrases import phrase_of
+from ebbtide.explain.silence import silence_of
 
 Columns: TypeAlias = Sequence[Column]
 """What describes the columns of a design matrix, in their order: `Catalogue.features`, then the models' columns."""
@@ -26,6 +27,7 @@ class Layout:
     companion (F,): the column that holds what is usual for the user, or -1.
     order (F,): the columns family by family, in each in their order; those of family k are `order[start[k] : start[k + 1]]`.
     speaks (K,): whether a family says anything about a user; is_plain (F,): as in `Phrase`.
+    silent_on (F,): the kind of event whose silence a column may tell, numbered, or -1; silent_when (F,): as in `silence_of`.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,8 @@ class Layout:
     start: NDArray[np.int64]
     speaks: NDArray[np.bool_]
     is_plain: NDArray[np.bool_]
+    silent_on: NDArray[np.int64]
+    silent_when: NDArray[np.int64]
 
 
 _recent: deque[tuple[tuple[Column, ...], Layout]] = deque(maxlen=4)
@@ -66,6 +70,8 @@ def _layout_of(columns: tuple[Column, ...], outcomes: tuple[tuple[str, ...], ...
     family = np.array([number[name] for name in families], np.int64)
     order, speaks = np.argsort(family, kind="stable"), np.zeros(len(number), np.bool_)
     speaks[family[[p.is_personal for p in phrases]]] = True
+    silences = [silence_of(c) for c in columns]
+    kinds = {kind: k for k, kind in enumerate(dict.fromkeys(kind for kind, _ in silences if kind))}
     return Layout(
         names,
         phrases,
@@ -76,4 +82,6 @@ def _layout_of(columns: tuple[Column, ...], outcomes: tuple[tuple[str, ...], ...
         np.searchsorted(family[order], np.arange(len(number) + 1)),
         speaks,
         np.array([p.is_plain for p in phrases], np.bool_),
+        np.array([kinds.get(kind, -1) for kind, _ in silences], np.int64),
+        np.array([when for _, when in silences], np.int64),
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ebbtide.explain.families import Floats, family_sums
 from ebbtide.explain.layout import Layout
+from ebbtide.explain.silence import ALWAYS, GONE, UNKNOWN, ZERO
 from ebbtide.features.columns import frozen_array
 
 NEGLIGIBLE = 0.05
@@ -19,6 +20,11 @@ PLAIN = 4.0
 """A column that takes thinking speaks for its family only if it pushes so many times as hard as any plain one."""
 EVIDENT = 2.0
 """A column whose value is just the usual one speaks only if it pushes so many times as hard as any other."""
+
+NEWS = 0.5
+"""Beside columns that would only tell a silence again, another one speaks if it pushes at least so many times as hard."""
+SPARE = 2
+"""Families looked at beyond those that are named, to stand in for such as have nothing new to say."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,13 @@ def select(
     """Choose at most `at_most` families a user. contributions, X have N rows; `usual` is (N, F), or (1, F) for all alike.
 
     A family that only tells of the moment, not of the user, is not named. Equal sizes: the family that comes first.
+    That nothing of a kind happened is said once: a weaker family that could hardly say anything else is not named, and
+    the next one takes its place.
     Raises DefectError if the contributions do not belong to the columns.
     """
     sums = family_sums(contributions, layout)
     size = np.where(layout.speaks, np.abs(sums), 0.0)
-    order = np.argsort(-size, axis=1, kind="stable")[:, :at_most]
+    order = np.argsort(-size, axis=1, kind="stable")[:, : at_most + SPARE]
     ranked = np.take_along_axis(size, order, axis=1)
     is_first = np.arange(order.shape[1]) == 0
     row, rank = np.nonzero((ranked >= NEGLIGIBLE) | (is_first & (ranked > 0)))
@@ -58,7 +66,12 @@ def select(
     total = sums[row, family]
     column = np.empty(len(row), np.int64)
     told = (frozen_array(a) for a in (contributions, X, usual.astype(np.float32)))
-    _speakers(*told, (row, family, total), (layout.order, layout.start, layout.is_plain), column)
+    members = (layout.order, layout.start, layout.is_plain, layout.silent_on, layout.silent_when)
+    _speakers(*told, (row, family, total), members, column)
+    heard = column >= 0
+    before = np.cumsum(heard) - heard
+    heard &= before - before[np.searchsorted(row, row)] < at_most
+    row, family, column, total = row[heard], family[heard], column[heard], total[heard]
     rest = sums.sum(axis=1) - np.bincount(row, total, minlength=len(X))
     return Selection(row, family, column, total, rest)
 
@@ -67,13 +80,16 @@ def select(
 def _speakers(contributions, X, usual, named, members, column) -> None:  # type: ignore[no-untyped-def]
     """Fill `column` (M,): the one of each named family that pushes hardest in the family's direction; the first of equals.
 
+    -1 where those that push hardest tell a silence that a stronger family of the row has told.
     usual (N, F), or (1, F) for all rows alike.
     """
     row, family, total = named
-    order, start, is_plain = members
+    order, start, is_plain, silent_on, silent_when = members
+    told_by = np.full(silent_on.max() + 1 if len(silent_on) else 0, -1, np.int64)  # the last row that told each silence
     for m in range(len(row)):
-        r, best = row[m], -np.inf
+        r, best, again = row[m], 0.0, 0.0
         everyday = usual[r if len(usual) > 1 else 0]
+        column[m] = -1
         for place in range(start[family[m]], start[family[m] + 1]):
             c = order[place]
             push = contributions[r, c] if total[m] > 0 else -contributions[r, c]
@@ -81,5 +97,19 @@ def _speakers(contributions, X, usual, named, members, column) -> None:  # type:
                 push *= PLAIN
             if X[r, c] != everyday[c]:
                 push *= EVIDENT
-            if push > best:
+            if silent_on[c] >= 0 and told_by[silent_on[c]] == r and _is_silent(X[r, c], silent_when[c]):
+                again = max(again, push)
+            elif push > best:
                 best, column[m] = push, c
+        if best < NEWS * again:
+            column[m] = -1
+        c = column[m]
+        if c >= 0 and silent_on[c] >= 0 and _is_silent(X[r, c], silent_when[c]):
+            told_by[silent_on[c]] = r
+
+
+@njit(cache=True, nogil=True)
+def _is_silent(value, when) -> bool:  # type: ignore[no-untyped-def]
+    if np.isnan(value):
+        return bool(when & (ALWAYS | UNKNOWN))
+    return bool(when & ALWAYS or (when & ZERO and value == 0) or (when & GONE and value == -1))
