@@ -14,7 +14,7 @@ from deltalake.transaction import AddAction
 from ebbtide.events.schema import EVENT_COLUMNS
 
 ORDER = ("user_id", "occurred_at", "event_id")
-_ROW_GROUP = 32_768  # one user is found by reading one group; smaller ones make whole buckets slower to read
+_ROW_GROUP = 16_384  # one user is found by reading one or two groups; smaller ones make files longer and win little
 _MASK = (1 << 64) - 1
 
 
