@@ -48,6 +48,21 @@ def test_it_is_told_in_both_languages_and_as_json(trained, frame):
     assert ask(trained, lapsed).reasons == ()
 
 
+def test_facts_are_words_in_the_language_and_none_is_told_twice(trained, frame):
+    """Here the outcome is an order, so its first, its latest and its age are those of orders."""
+    row = frame.filter(pl.col("band") == "high", pl.col("favourite_weekday").is_not_null()).row(0, named=True)
+    facts = ask(trained, row["user_id"]).sections()[1]
+    english, chinese = ([text[language] for text, _ in facts.rows] for language in ("en", "zh"))
+    assert "latest order" in english
+    assert "latest event of the churn outcome" not in english
+    assert len(set(english)) == len(english)
+    assert len(set(chinese)) == len(chinese)
+    said = {text.en: value for text, value in facts.rows}
+    assert said["low, medium or high risk"].zh == "高"
+    days = "一二三四五六日"
+    assert said["weekday of most orders, 1 Monday, shop time"].zh == f"星期{days[row['favourite_weekday'] - 1]}"
+
+
 def test_an_unknown_user_is_an_input_error(trained):
     with pytest.raises(InputError, match="no event of this user was known"):
         ask(trained, "nobody")

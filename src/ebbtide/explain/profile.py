@@ -11,7 +11,7 @@ from ebbtide.core.sections import Readable, Section
 from ebbtide.explain.changes import Change
 from ebbtide.explain.profile_columns import PROFILE_COLUMNS
 from ebbtide.explain.rfm import SEGMENTS
-from ebbtide.explain.stages import STAGES
+from ebbtide.explain.stages import BAND_WORDS, STAGES
 
 _HEAD = Text("{user} as of {as_of:%Y-%m-%d %H:%M}: {stage}", "{user}，截至 {as_of:%Y-%m-%d %H:%M}：{stage}")
 _SEGMENT = Text(
@@ -32,6 +32,13 @@ _SAID_ALREADY = {
     "comeback_probability", "next_order_expected_at", "next_order_from", "next_order_until", "percentile", "eligible",
 }  # fmt: skip
 
+_REPEATED = {
+    "first_outcome_at": "first_order_at",
+    "last_outcome_at": "last_order_at",
+    "days_since_outcome": "days_since_order",
+}
+"""Facts of the outcome that are left out where they say what the facts of orders have said."""
+
 
 @dataclass(frozen=True)
 class Profile(Readable):
@@ -48,9 +55,9 @@ class Profile(Readable):
     def sections(self) -> tuple[Section, ...]:
         """Where the user stands, what is known, what changed, and why the model says so."""
         facts = tuple(
-            (column.text, _cell(self.row[name], column.unit))
+            (column.text, _in_words(name, self.row[name], column.unit))
             for name, column in PROFILE_COLUMNS.items()
-            if name not in _SAID_ALREADY and self.row[name] is not None
+            if name not in _SAID_ALREADY and self.row[name] is not None and not self._repeats(name)
         )
         changed = tuple(c.text for c in self.changes) or (_NOTHING,)
         said = tuple(Text(r["text"], r["text"]) for r in self.reasons)
@@ -70,6 +77,9 @@ class Profile(Readable):
             "reasons": list(self.reasons),
         }
 
+    def _repeats(self, name: str) -> bool:
+        return name in _REPEATED and self.row[name] == self.row[_REPEATED[name]]
+
     def _standing(self) -> list[Text]:
         r = self.row
         lines = [_HEAD.format(user=self.user_id, as_of=self.as_of, stage=STAGES[r["stage"]])]
@@ -87,6 +97,20 @@ class Profile(Readable):
 
 _FIGURES = {"money": ",.2f", "share": ".1%", "probability": ".1%", "days": ",.1f", "0-100": ".0f", "1-5": "g"}
 """How a fraction of a unit is written; others with two places."""
+
+
+_WEEKDAYS = tuple(
+    Text(en, f"星期{zh}")
+    for en, zh in zip(
+        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), "一二三四五六日", strict=True
+    )
+)
+
+
+def _in_words(name: str, value: Any, unit: str) -> Any:
+    if name == "band":
+        return BAND_WORDS[value]
+    return _WEEKDAYS[value - 1] if name == "favourite_weekday" else _cell(value, unit)
 
 
 def _cell(value: Any, unit: str) -> Any:

@@ -26,6 +26,7 @@ from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.language import Text
 from ebbtide.events.schema import TIME
 
+BAND_WORDS: dict[str, Text] = {"high": Text("high", "高"), "medium": Text("medium", "中"), "low": Text("low", "低")}
 STAGES: dict[str, Text] = {
     "prospect": Text("prospect", "潜在顾客"),
     "new": Text("new", "新顾客"),

@@ -15,8 +15,9 @@ from ebbtide.core.language import Language, Text, join_texts
 from ebbtide.core.progress import Progress, silent
 from ebbtide.core.sections import Readable, Section
 from ebbtide.events.simulate import SimulationConfig, write_log
+from ebbtide.explain.stages import BAND_WORDS
 from ebbtide.pipeline.ingest import IngestReport, ingest
-from ebbtide.pipeline.listing import BAND_WORDS, reason_lines
+from ebbtide.pipeline.listing import reason_lines
 from ebbtide.pipeline.score import ScoreReport, score, write_scores
 from ebbtide.pipeline.train import train
 from ebbtide.pipeline.train_report import TrainReport

@@ -8,9 +8,8 @@ from typing import Any
 from ebbtide.core.language import Text
 from ebbtide.core.sections import Section
 from ebbtide.explain.rfm import SEGMENTS
-from ebbtide.explain.stages import STAGES
+from ebbtide.explain.stages import BAND_WORDS, STAGES
 from ebbtide.pipeline.effect_figures import GUARDRAILS, OUTCOMES, GroupEffect, Guardrail, Outcome
-from ebbtide.pipeline.listing import BAND_WORDS
 
 _SHARES = ("retained", "unsubscribed", "discount_share")
 _BY = {

@@ -11,9 +11,9 @@ from ebbtide.core.language import Text
 from ebbtide.core.sections import Section
 from ebbtide.explain.amounts import say
 from ebbtide.explain.sentences import LOWERS, RAISES
+from ebbtide.explain.stages import BAND_WORDS
 from ebbtide.pipeline.report_data import ReasonLine
 
-BAND_WORDS: dict[str, Text] = {"high": Text("high", "高"), "medium": Text("medium", "中"), "low": Text("low", "低")}
 _SHOWN_REASONS = 2
 _COLUMNS = (
     Text("customer", "顾客"),

@@ -91,7 +91,14 @@ def _rules(ready: Ready, language: Language) -> pl.Series:
 
 
 def _percent(values: pl.Series) -> pl.Series:
-    return (100 * values).round(0).cast(pl.Int64).cast(pl.String) + "%"
+    """Whole percent; nobody is certain to leave or to stay.
+
+    >>> _percent(pl.Series([0.003, 0.4251, 0.9981])).to_list()
+    ['<1%', '43%', '>99%']
+    """
+    whole = pl.select((100 * values).round(0).cast(pl.Int64).alias("p"))["p"]
+    sign = pl.select(pl.when(whole > 99).then(pl.lit(">")).when(whole < 1).then(pl.lit("<")).otherwise(pl.lit("")))
+    return sign.to_series() + whole.clip(1, 99).cast(pl.String) + "%"
 
 
 def _money(values: Vector, currency: str) -> pl.Series:
