@@ -12,7 +12,7 @@ from typing import Any
 
 from ebbtide.core.language import Language
 from ebbtide.dashboard.words import Words
-from ebbtide.pipeline.listing import BAND_WORDS
+from ebbtide.explain.stages import BAND_WORDS
 from ebbtide.pipeline.report_data import CurvePoint, Interval, ReportData
 
 Chart = dict[str, Any]

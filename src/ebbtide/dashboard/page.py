@@ -18,7 +18,7 @@ from ebbtide.core.sections import Readable, Section
 from ebbtide.dashboard import numbers
 from ebbtide.dashboard.charts import charts_of
 from ebbtide.dashboard.words import Words
-from ebbtide.pipeline.listing import BAND_WORDS
+from ebbtide.explain.stages import BAND_WORDS
 from ebbtide.pipeline.report_data import ReportData
 
 _ABOUT = Text(

@@ -69,7 +69,7 @@ def select(
     members = (layout.order, layout.start, layout.is_plain, layout.silent_on, layout.silent_when)
     _speakers(*told, (row, family, total), members, column)
     heard = column >= 0
-    before = np.cumsum(heard) - heard
+    before: NDArray[np.int64] = np.cumsum(heard) - heard
     heard &= before - before[np.searchsorted(row, row)] < at_most
     row, family, column, total = row[heard], family[heard], column[heard], total[heard]
     rest = sums.sum(axis=1) - np.bincount(row, total, minlength=len(X))

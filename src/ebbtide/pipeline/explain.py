@@ -15,8 +15,9 @@ from ebbtide.core.config import Config
 from ebbtide.core.language import Language, Text
 from ebbtide.core.sections import Readable, Section
 from ebbtide.explain.history import History, history_of
+from ebbtide.explain.stages import BAND_WORDS
 from ebbtide.pipeline.dataset import known_events, unknown_user
-from ebbtide.pipeline.listing import BAND_WORDS, reason_lines, signed
+from ebbtide.pipeline.listing import reason_lines, signed
 from ebbtide.pipeline.places import Places
 from ebbtide.pipeline.score import score_shard
 from ebbtide.pipeline.train import newest_moment
