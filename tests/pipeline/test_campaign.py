@@ -14,11 +14,13 @@ import polars as pl
 import pytest
 
 from ebbtide.actions.campaign import Campaigns
+from ebbtide.actions.catalogue import action_named
 from ebbtide.core.config import Config, parse_config
 from ebbtide.core.errors import DataError, InputError, MissingBundleError
 from ebbtide.events.lake import Lake, lake_folder
 from ebbtide.pipeline.campaign import Ask, Started, list_campaigns, start_campaign, stop_campaign
 from ebbtide.pipeline.campaign_export import export_campaign
+from ebbtide.pipeline.campaign_plan import candidates_of_action
 from ebbtide.pipeline.campaign_results import take_results
 from ebbtide.pipeline.effect import effect, effects
 from ebbtide.pipeline.effect_policy import policy_effect
@@ -195,14 +197,15 @@ def test_a_draw_that_leaves_an_arm_empty_is_refused_and_nothing_is_written(shop:
 
 
 def test_all_faults_of_a_plan_are_told_at_once(shop: CampaignShop) -> None:
-    """A user in two arms, missing costs, an impossible chance, a row without user: counts, never values."""
+    """A user in two arms, missing costs, an impossible chance, a row without user, no moment: counts, never values."""
     rows = [
-        "user_id,action,cost,propensity",
-        "u0001,call,1,",
-        "u0001,coupon,1,",
-        "u0002,call,,",
-        "u0003,call,1,0",
-        ",call,1,",
+        "user_id,action,cost,propensity,deadline",
+        "u0001,call,1,,",
+        "u0001,coupon,1,,",
+        "u0002,call,,,",
+        "u0003,call,1,0,",
+        ",call,1,,",
+        "u0004,call,1,,some day",
     ]
     with pytest.raises(InputError) as refused:
         shop.start(plan=shop.write("bad.csv", "\n".join(rows)))
@@ -212,6 +215,7 @@ def test_all_faults_of_a_plan_are_told_at_once(shop: CampaignShop) -> None:
         "1 rows have no cost",
         "1 rows have a propensity",
         "1 rows have no user_id",
+        "1 rows have a `not_before` or `deadline` that is no moment",
     ):
         assert said in text.en
     assert "u0001" not in text.en + text.zh
@@ -409,6 +413,34 @@ def test_segment_events_carry_ids_that_stay_the_same(shop: CampaignShop) -> None
     assert len({e["messageId"] for e in one}) == len(one)
     assert one[0].keys() == {"type", "event", "messageId", "userId", "timestamp", "properties"}
     assert (one[0]["type"], one[0]["properties"]["campaign_id"]) == ("track", "spring")
+
+
+def test_the_export_says_when_to_contact(shop: CampaignShop) -> None:
+    rows = [
+        f"u{n:04d},coupon,2.0,{'2024-05-02T07:00:00Z' if n % 2 else ''},{'2024-05-03 00:00:00' if n % 3 else ''}"
+        for n in range(USERS)
+    ]
+    shop.start(plan=shop.write("when.csv", "\n".join(["user_id,action,cost,not_before,deadline", *rows])))
+    told = export_campaign(shop.root, "spring", shop.root / "list.csv").out
+    events = export_campaign(shop.root, "spring", shop.root / "list.jsonl").out.read_text(encoding="utf-8")
+    written = pl.read_csv(told, schema_overrides={"user_id": pl.String}).rows_by_key("user_id", named=True, unique=True)
+    for event in map(json.loads, events.splitlines()):
+        number, row = int(event["userId"][1:]), written[event["userId"]]
+        earliest = "2024-05-02T07:00:00Z" if number % 2 else None
+        latest = "2024-05-03T00:00:00Z" if number % 3 else None
+        assert (row["not_before"], row["deadline"]) == (earliest, latest)
+        assert (event["properties"].get("not_before"), event["properties"].get("deadline")) == (earliest, latest)
+
+
+def test_an_action_for_all_waits_for_the_end_of_quiet_hours_where_each_customer_lives() -> None:
+    raw = {"action": [{"name": "call", "contact_cost": 4.0, "quiet": "21:00-08:00", "deadline": {"high": "2d"}}]}
+    action = action_named(parse_config(raw, environ={}), "call")
+    profile = pl.DataFrame(
+        {"user_id": ["a", "b"], "eligible": True, "churn_probability": [0.9, 0.2], "band": ["high", "low"]}
+    )
+    found = candidates_of_action(profile, action, "", lambda _: pl.Series(["UTC", "Asia/Tokyo"]), AS_OF)
+    assert found["not_before"].to_list() == [AS_OF + timedelta(hours=8), AS_OF]
+    assert found["deadline"].to_list() == [AS_OF + timedelta(days=2), None]
 
 
 def test_an_unknown_format_of_export_is_refused(shop: CampaignShop) -> None:

@@ -40,9 +40,12 @@ ASSIGNED: dict[str, pl.DataType] = {
     "stage": pl.String(),
     "segment": pl.String(),
     "why": pl.String(),
+    "not_before": TIME,
+    "deadline": TIME,
 }
 """`action`: what was planned, also for control, which gets nothing. `cost`: of that action. `propensity`: the chance
-of what the user was drawn for, the action or nothing. Risk, stage and segment are those of the moment of assignment."""
+of what the user was drawn for, the action or nothing. Risk, stage and segment are those of the moment of assignment.
+`not_before`, `deadline`: outside quiet hours in the user's zone, and until when it makes sense; null: no such bound."""
 
 RESULTS: dict[str, pl.DataType] = {
     "user_id": pl.String(),

@@ -13,6 +13,7 @@ import polars as pl
 from ebbtide.actions.campaign import ASSIGNED, NAME, Campaign, Campaigns
 from ebbtide.actions.catalogue import action_named
 from ebbtide.actions.experiment import CONTROL, TREATMENT, buckets_of_share, workspace_secret
+from ebbtide.actions.zones import zones_of
 from ebbtide.churn.definition import ChurnDefinition
 from ebbtide.core.config import Config
 from ebbtide.core.errors import InputError, MissingBundleError
@@ -31,6 +32,7 @@ from ebbtide.pipeline.campaign_draw import (
 from ebbtide.pipeline.campaign_plan import candidates_of_action, check_budget, read_plan
 from ebbtide.pipeline.campaign_promise import Promise, closing_of, promise_of
 from ebbtide.pipeline.places import Places
+from ebbtide.pipeline.plan_facts import known_users
 from ebbtide.pipeline.profiles import profile_everybody
 from ebbtide.pipeline.train import newest_moment
 
@@ -228,7 +230,10 @@ def _candidates(
         return planned.with_columns(pl.lit(None, ASSIGNED[c]).alias(c) for c in _KNOWN), None
     profile = profile_everybody(Places(root).lake(), as_of, bundle, config, progress)
     if planned is None and action is not None:
-        planned = candidates_of_action(profile, action, ask.where)
+        users = known_users(Places(root).lake(), as_of)
+        planned = candidates_of_action(
+            profile, action, ask.where, lambda chosen: zones_of(users, chosen, config.shop.timezone), as_of
+        )
     assert planned is not None
     known = profile.select("user_id", *_KNOWN)
     return planned.join(known, on="user_id", how="left", maintain_order="left"), bundle.id

@@ -20,7 +20,7 @@ from ebbtide.pipeline.message import Messages
 from ebbtide.pipeline.places import Places
 
 EVENT = "Retention Action Assigned"
-_COLUMNS = ("user_id", "action", "cost", "expected_gain", "assigned_at", "why")
+_COLUMNS = ("user_id", "action", "cost", "expected_gain", "assigned_at", "not_before", "deadline", "why")
 _TEXTS = ("subject", "body", "items")
 _BETWEEN = "|"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -94,6 +94,7 @@ def _events(treated: pl.DataFrame, name: str) -> Iterator[dict[str, Any]]:
                 "propensity": row["propensity"],
                 "why": row["why"],
             }
+            | {name: f"{row[name]:{_TIME}}" for name in ("not_before", "deadline") if row[name] is not None}
             | _said(row),
         }
 

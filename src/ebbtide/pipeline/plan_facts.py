@@ -92,7 +92,7 @@ def gather_facts(
         contacts=seen.contacts,
         consents=lake.read_table("consents"),
         behaviour=users.to_frame().join(seen.behaviour, on="user_id", how="left", maintain_order="left"),
-        zones=zones_of(_known_users(lake, moment), profile, config.shop.timezone),
+        zones=zones_of(known_users(lake, moment), profile, config.shop.timezone),
         held_out=is_held_out(users, config.campaign.holdout, workspace_secret(places.home)),
         unlike=None if seen.unlike is None else _aligned(users.to_frame(), seen.unlike),
         history=seen.history,
@@ -111,7 +111,8 @@ def _worth_of_staying(config: Config, facts: PlanFacts) -> NDArray[np.float64]:
     return np.asarray(config.actions.margin * at_risk / np.maximum(probability, 1e-6))
 
 
-def _known_users(lake: Lake, moment: datetime) -> pl.DataFrame:
+def known_users(lake: Lake, moment: datetime) -> pl.DataFrame:
+    """The rows of the users table that held at a moment."""
     return lake.read_table("users").filter(pl.col("valid_from").is_null() | (pl.col("valid_from") <= moment))
 
 
