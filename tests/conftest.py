@@ -12,10 +12,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from ebbtide.core.config import Config, parse_config
 from ebbtide.events.lake import Lake, lake_folder
 from ebbtide.pipeline.ingest import IngestReport, ingest
+
+settings.register_profile("untimed", settings.default, deadline=None)  # a busy machine is no defect
+settings.load_profile("untimed")
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 COLUMNS = {"user_id": "user", "occurred_at": "time", "type": "'order'", "value": "amount"}
