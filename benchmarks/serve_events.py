@@ -5,7 +5,7 @@
 Calls of 100 events, due at `--rate` calls a second, from a load generator in a second process over loopback; `ebbtide serve`
 with everything in one process (or, with `--roles`, api, worker and scheduler) over the embedded store or `--store`. Scoring
 of touched users and landing go on meanwhile. Reported: accepted events a second, times of calls (p99 with its interval, and by
-thirds of the run), CPU time and resident memory of each process (at the start, in the middle, at the end, and its slope over the
+thirds of the run), CPU time and resident memory of each process (at the start and at the end of each third, and its slope over the
 second half with a 95 % interval: flat if that holds 0 or is below 1 % a minute), what waits at the end, and whether every
 accepted event is there.
 """
@@ -91,8 +91,9 @@ class Memory:
             half = at >= at[-1] / 2
             slope, spread = _slope(at[half] / 60, mb[half])
             is_flat = slope - spread <= 0 or slope < 0.01 * mb[-1]
+            thirds = " ".join(f"{part[-1]:.0f}" for part in np.array_split(mb, 3))
             print(
-                f"  memory of {served.role}, MB: start {mb[0]:.0f}, middle {mb[len(mb) // 2]:.0f}, end {mb[-1]:.0f}; second half "
+                f"  memory of {served.role}, MB: start {mb[0]:.0f}, by thirds {thirds}; second half "
                 f"{slope:+.1f} [{slope - spread:+.1f}, {slope + spread:+.1f}] MB a minute: {'flat' if is_flat else 'not flat'}"
             )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +61,7 @@ def event(event_id: object, shop: str = "a") -> Incoming:
 @given(st.lists(st.tuples(st.sampled_from("aaap"), st.integers(0, 20)), max_size=30))
 def test_it_knows_what_a_plain_set_of_the_rows_would_know(steps: list[tuple[str, int]]) -> None:
     """`a`: so many rows more; `p`: the oldest so many are pruned. What was pruned it may know or not."""
-    rows, seen, number, gone = Rows(), Seen(), 0, set[bytes]()
+    rows, seen, number, gone = Rows(), Seen(Path(tempfile.gettempdir())), 0, set[bytes]()
     for step, count in steps:
         if step == "a":
             rows.rows += [(n, key(n)) for n in range(number, number + count)]
@@ -88,12 +90,23 @@ def test_what_was_pruned_is_let_go_of_and_memory_is_bounded(monkeypatch: pytest.
     assert seen.known([key(n) for n in range(1950, 2005)]) == {key(n) for n in range(1950, 2000)}
 
 
-def test_keys_whose_first_halves_are_equal_are_told_apart() -> None:
-    halves = np.array([[1, 1], [1, 2], [1, 3], [2, 1]], np.uint64)
-    run = Run.of(*halves.T, 4)
+@pytest.mark.parametrize("has_disk", [False, True])
+def test_keys_that_begin_alike_are_told_apart(tmp_path: Path, has_disk: bool) -> None:
+    """By their first half, or by its first four bytes alone."""
+    high = 1 << 32
+    halves = np.array([[high, 1], [high, 2], [high + 1, 3], [2 * high, 1]], np.uint64)
+    run = Run.of(halves, 4, tmp_path if has_disk else None)
     assert run.longest == 3
-    asked = np.array([[0, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1]], np.uint64)
-    assert run.holds(asked).tolist() == [False, True, True, False, True, False, False]
+    asked = [[0, 1], [high, 2], [high, 3], [high + 1, 3], [high + 2, 3], [2 * high, 1], [2 * high, 2], [3 * high, 1]]
+    told = run.holds(np.array(asked, np.uint64)).tolist()
+    assert told == [False, True, False, True, False, True, False, False]
+    assert list(tmp_path.iterdir()) == [], "the file has no name"
+
+
+def test_a_disk_that_takes_nothing_leaves_keys_in_memory(tmp_path: Path) -> None:
+    keys = np.array([[1, 1], [1, 2]], np.uint64)
+    run = Run.of(keys, 2, tmp_path / "is not there")
+    assert run.holds(keys).all()
 
 
 @pytest.mark.parametrize("last_stays", [True, False])

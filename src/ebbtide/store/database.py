@@ -45,7 +45,7 @@ class Database:
         file = engine.url.database if engine.dialect.name == "sqlite" else None
         self._file = file if file and file != ":memory:" else ""
         self._idle = deque[sqlite3.Connection]()
-        self.seen = SeenOfShops()
+        self.seen = SeenOfShops(Path(self._file).absolute().parent if self._file else None)
         """The keys of the events in its inbox."""
 
     @classmethod

@@ -8,20 +8,25 @@ knows whether it was, leaves nothing wrong.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ebbtide.core.unnamed_file import map_unnamed
+
+log = logging.getLogger("ebbtide.store")
 KEY_BYTES = 16
 AT_ONCE = 1 << 17
 """Rows that are learnt at once."""
 _NEWEST, _RUN = 1 << 16, 1 << 20
 _MOST = 1 << 24
-"""Keys that are remembered: 256 MiB. Repeats of older events are recognised where they land."""
+"""Keys that are remembered: 64 MiB, and 256 MiB on disk. Repeats of older events are recognised where they land."""
 
 Row = tuple[int, bytes]
 """Number and key of an event of the inbox."""
@@ -32,34 +37,37 @@ _key = itemgetter(1)
 
 @dataclass(frozen=True)
 class Run:
-    """Keys as two halves, ascending by the first; no first half stands more than `longest` times in it."""
+    """Keys as two halves, (N, 2), ascending by the first, and the first 4 bytes of each, `begins`, which are looked at first.
 
-    first: NDArray[np.uint64]
-    second: NDArray[np.uint64]
+    Of keys that were never seen one in some thousands begins like one that was, so that the keys themselves are hardly ever
+    needed: they lie in a file, if there is a disk for it. No beginning stands more than `longest` times in it.
+    """
+
+    begins: NDArray[np.uint32]
+    keys: NDArray[np.uint64]
     last_seq: int
     longest: int
 
     @staticmethod
-    def of(first: NDArray[np.uint64], second: NDArray[np.uint64], last_seq: int) -> Run:
-        """Of keys in any order."""
-        order = np.argsort(first)
-        first = first[order]
-        equal = first[1:] == first[:-1]
-        longest = 1 if not equal.any() else int(np.diff(np.flatnonzero(np.concatenate([[True], ~equal, [True]]))).max())
-        return Run(first, second[order], last_seq, longest)
+    def of(keys: NDArray[np.uint64], last_seq: int, folder: Path | None = None) -> Run:
+        """Of keys in any order. `folder`: on whose disk they lie; None for in memory."""
+        keys = keys[np.argsort(keys[:, 0])]
+        begins = _begins(keys)
+        ends = np.flatnonzero(np.concatenate([[True], begins[1:] != begins[:-1], [True]]))
+        return Run(begins, _moved(keys, folder), last_seq, int(np.diff(ends).max(initial=1)))
 
-    def joined(self, newer: Run) -> Run:
+    def joined(self, newer: Run, folder: Path | None) -> Run:
         """This one and the next."""
-        first, second = ((self.first, newer.first), (self.second, newer.second))
-        return Run.of(np.concatenate(first), np.concatenate(second), newer.last_seq)
+        return Run.of(np.concatenate([self.keys, newer.keys]), newer.last_seq, folder)
 
-    def holds(self, halves: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which of these keys (N, 2), ascending by their first half, are in it."""
-        place = np.searchsorted(self.first, halves[:, 0])
-        found = np.zeros(len(halves), bool)
+        asked, found = _begins(keys), np.zeros(len(keys), bool)
+        place = np.searchsorted(self.begins, asked)
         for _ in range(self.longest):
-            at = np.minimum(place, len(self.first) - 1)
-            found |= (self.first[at] == halves[:, 0]) & (self.second[at] == halves[:, 1])
+            at = np.minimum(place, len(self.begins) - 1)
+            alike = np.flatnonzero(self.begins[at] == asked)
+            found[alike] |= (self.keys[at[alike]] == keys[alike]).all(axis=1)
             place = place + 1
         return found
 
@@ -71,15 +79,16 @@ class Seen:
     may still know some.
     """
 
-    def __init__(self) -> None:
-        self._lock = Lock()
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: on whose disk most of it lies; None for in memory."""
+        self._lock, self._folder = Lock(), folder
         self._newest = set[bytes]()
         self._runs: list[Run] = []
         self._last: Row | None = None
         self.is_loaded = False
 
     def __len__(self) -> int:
-        return len(self._newest) + sum(len(run.first) for run in self._runs)
+        return len(self._newest) + sum(len(run.begins) for run in self._runs)
 
     def follow(self, read: Read, oldest: Callable[[], int]) -> None:
         """Learn the rows that are new. `oldest`: says the number of the first row that is still there.
@@ -122,12 +131,11 @@ class Seen:
     def _freeze(self, last_seq: int, oldest: int) -> None:
         """The newest keys become a run; runs of like size are joined, and those of which no event is left go."""
         runs = [run for run in self._runs if run.last_seq >= oldest]
-        first, second = _halves(list(self._newest)).T
-        runs.append(Run.of(first, second, last_seq))
-        while len(runs) > 1 and _are_alike(len(runs[-2].first), len(runs[-1].first)):
+        runs.append(Run.of(_halves(list(self._newest)), last_seq, self._folder))
+        while len(runs) > 1 and _are_alike(len(runs[-2].begins), len(runs[-1].begins)):
             newer = runs.pop()
-            runs[-1] = runs[-1].joined(newer)
-        while sum(len(run.first) for run in runs) > _MOST:
+            runs[-1] = runs[-1].joined(newer, self._folder)
+        while sum(len(run.begins) for run in runs) > _MOST:
             del runs[0]
         self._newest, self._runs = set(), runs
 
@@ -135,14 +143,14 @@ class Seen:
 class SeenOfShops:
     """What was seen of each shop, in one store."""
 
-    def __init__(self) -> None:
-        self._lock = Lock()
+    def __init__(self, folder: Path | None = None) -> None:
+        self._lock, self._folder = Lock(), folder
         self._shops: dict[str, Seen] = {}
 
     def of(self, shop_id: str) -> Seen:
         """That of one shop."""
         with self._lock:
-            return self._shops.setdefault(shop_id, Seen())
+            return self._shops.setdefault(shop_id, Seen(self._folder))
 
 
 def _are_alike(older: int, newer: int) -> bool:
@@ -152,3 +160,17 @@ def _are_alike(older: int, newer: int) -> bool:
 
 def _halves(keys: Sequence[bytes]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(keys), np.uint64).reshape(-1, 2)
+
+
+def _begins(keys: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    return (keys[:, 0] >> np.uint64(32)).astype(np.uint32)
+
+
+def _moved(keys: NDArray[np.uint64], folder: Path | None) -> NDArray[np.uint64]:
+    if folder is None:
+        return keys
+    try:
+        return np.frombuffer(map_unnamed(folder, lambda file: file.write(keys.data)), np.uint64).reshape(-1, 2)
+    except OSError as fault:
+        log.warning("keys of events stay in memory, for the disk does not take them (%s)", type(fault).__name__)
+        return keys
