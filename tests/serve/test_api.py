@@ -19,7 +19,7 @@ from ebbtide.pipeline.rescoring import rescore_everybody, rescore_touched
 from ebbtide.pipeline.score import Scored
 from ebbtide.pipeline.set_aside import Cause
 from ebbtide.serve.problems import TITLES
-from ebbtide.serve.routes_risk import Risks
+from ebbtide.serve.routes_risk import Risk, Risks
 from ebbtide.store.audit import Audit
 
 CLICK = {"event_id": "c1", "user_id": "u1", "type": "product_view", "occurred_at": "2024-07-01T10:00:00Z"}
@@ -172,13 +172,18 @@ def test_a_customer_who_cannot_be_scored_is_told_with_the_reason_and_the_others_
             assert alone.set_aside is not None
             assert (alone.set_aside.code, alone.set_aside.text) == (way, text)
             assert (alone.eligible, alone.churn_probability, alone.model) == (None, None, None)
+        one = Risk.model_validate(
+            site.call("GET", f"/v1/users/{victim}/risk", headers={"Accept-Language": language}).json()
+        )
+        assert (one.set_aside, one.eligible, one.churn_probability) == (told[7].set_aside, None, None)
     figures = site.client.get("/metrics").text
     assert f'ebbtide_users_set_aside_total{{reason="{way}",way="many"}} 2.0' in figures
+    assert f'ebbtide_users_set_aside_total{{reason="{way}",way="one"}} 2.0' in figures
     assert f"a customer is set aside ({way})" in caplog.text
     assert victim not in " ".join(record.getMessage() for record in caplog.records)
     site.service.trail.close()
     read = [entry for _, entry in Audit(site.service.database).entries("shop", limit=1000)]
-    assert len(read) == 3 * len(asked), "who could not be scored was asked about, too"
+    assert len(read) == 3 * len(asked) + 2, "who could not be scored was asked about, too"
     monkeypatch.setattr(live_shop, "scored_rows", real)
     again = site.call("POST", "/v1/risk", json={"user_ids": asked}).json()["risks"]
     assert {r["user_id"]: r for r in again} == before

@@ -188,14 +188,25 @@ class LiveShop:
         return rows
 
     def rows_apart(
-        self, users: Sequence[str], *, as_of: datetime, reasons: bool, language: Language
+        self,
+        users: Sequence[str],
+        *,
+        as_of: datetime,
+        reasons: bool,
+        language: Language,
+        known: EncodedShard | None = None,
     ) -> tuple[list[dict[str, Any]], Mapping[str, Cause]]:
-        """`rows_of` these users in no order, and by user why some cannot be scored, who are set aside."""
+        """`rows_of` these users in no order, and by user why some cannot be scored, who are set aside.
+
+        `known`: what `known_of` all of them gives, if it has been asked already.
+        """
+        asked = list(dict.fromkeys(users))
 
         def score(part: Sequence[str]) -> list[dict[str, Any]]:
-            return self.rows_of(self.known_of(part, as_of), as_of=as_of, reasons=reasons, language=language)
+            shard = known if known is not None and part == asked else self.known_of(part, as_of)
+            return self.rows_of(shard, as_of=as_of, reasons=reasons, language=language)
 
-        parts, aside = self.aside.apart(list(dict.fromkeys(users)), score, _look)
+        parts, aside = self.aside.apart(asked, score, _look)
         return [row for part in parts for row in part], aside
 
     def score_apart(self, users: Sequence[str], *, as_of: datetime, reasons: ReasonsFor) -> Outcome:

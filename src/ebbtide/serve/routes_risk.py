@@ -72,7 +72,7 @@ class Risk(BaseModel):
     reasons: list[Reason] | None
     model: str | None
     computed: Literal["now", "stored"]
-    set_aside: Aside | None = Field(None, description="of `POST /v1/risk`: why this user alone has no answer")
+    set_aside: Aside | None = Field(None, description="why this user alone has no answer; only when computed now")
 
 
 class Risks(BaseModel):
@@ -102,7 +102,10 @@ async def user_risk(
     caller: Annotated[Caller, Depends(allowed(RISK_SCOPE))],
     stored: Annotated[bool, Query(description="the newest stored score instead of one computed now")] = False,
 ) -> Response:
-    """One user's risk with reasons, computed now from everything that was accepted; or the stored score."""
+    """One user's risk with reasons, computed now from everything that was accepted; or the stored score.
+
+    A user whose history cannot be scored is told with the reason in `set_aside`.
+    """
     service: Service = request.app.state.service
     shop, language = service.shop_of(caller), language_of(request)
     if stored:
@@ -168,8 +171,10 @@ async def _computed(service: Service, shop: LiveShop, user: str, language: Langu
         known = shop.known_of([user], as_of)
         if not len(known):
             raise ProblemError("not_found", Text("no event of this user is known", "没有该用户的任何事件"))
-        rows = shop.rows_of(known, as_of=as_of, reasons=True, language=language)
-        service.metrics.answered("one", 1, {}, time.perf_counter() - started)
+        rows, aside = shop.rows_apart([user], as_of=as_of, reasons=True, language=language, known=known)
+        service.metrics.answered("one", 1, aside, time.perf_counter() - started)
+        if aside:
+            return _aside(user, as_of, aside[user], language)
         told = _risk(user, as_of, rows[0] if rows else None)
         return told | {"stage": stage_now(known, as_of, told["band"], shop.served.bundle, shop.config)}
 
