@@ -88,7 +88,7 @@ def _learnt(shop: SmallShop) -> Rows:
 def test_left_out_rows_are_the_treated_and_all_others_stay_as_they_are(
     treated_shop: SmallShop, small_shop: SmallShop
 ) -> None:
-    plain, left = _ready(small_shop).rows, _learnt(treated_shop)
+    plain, left = _ready(small_shop).rows, _learnt(treated_shop.with_train(treated="leave_out"))
     untreated = _ready(treated_shop).rows.treated_us() == NEVER_US
     assert plain.exposures is None
     assert (~untreated).sum() > 50

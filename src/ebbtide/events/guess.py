@@ -235,7 +235,7 @@ def _refund_sql(
 def _percent(share: float) -> str:
     """A share above 0 in per cent, never as none.
 
-    >>> _percent(0.0045), _percent(0.31), _percent(0.00002)
+    >>> _percent(0.0047), _percent(0.31), _percent(0.00002)
     ('0.5 %', '31 %', '< 0.1 %')
     """
     if share < 0.0005:

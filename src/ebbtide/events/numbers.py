@@ -66,7 +66,8 @@ def _unusual(text: str, style: NumberStyle) -> str:
     digits = f"replace(regexp_replace({own}, '[^0-9{style.decimal}]', '', 'g'), {literal(style.decimal)}, '.')"
     minus = f"case when regexp_matches({own}, '[-−(]') then '-' else '' end"
     whole = literal(f"{front}|{back}|{brackets}")
-    return f"(case when regexp_full_match({own}, {whole}) then ({minus}) || {digits} else 'no number' end)"
+    strange = f"when {text} is not null then 'no number'"  # what is absent stays absent
+    return f"(case when regexp_full_match({own}, {whole}) then ({minus}) || {digits} {strange} end)"
 
 
 def _unsigned(text: str, sign: str) -> str:

@@ -109,7 +109,10 @@ class Factors(Projection):
     def _directions(
         self, Z: NDArray[np.float64], dims: int, seed: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        model = FactorAnalysis(n_components=dims, random_state=seed, max_iter=200).fit(Z)
+        rank = int(
+            np.linalg.matrix_rank(Z.T @ Z, hermitian=True)
+        )  # beyond it a factor has size 0, or its rounding error
+        model = FactorAnalysis(n_components=min(dims, rank), random_state=seed, max_iter=200).fit(Z)
         sizes = np.square(model.components_).sum(axis=1)
         loadings = varimax(model.components_[sizes >= _LEAST * sizes.max()].T)  # (K, D)
         scaled = loadings / np.maximum(model.noise_variance_, 1e-6)[:, None]
